@@ -1,0 +1,145 @@
+//! Defining a native plugin from closures, without a type of one's own.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use crate::{
+    Call, HookName, Json, Manifest, NameError, Plugin, PluginError, PluginName, Reply, Request,
+    RequestKind, Tool, ToolName, capability,
+    manifest::{Run, Subscription, Version},
+};
+
+type Answer = Arc<dyn for<'a> Fn(Request<'a>) -> Result<Reply, PluginError> + Send + Sync>;
+
+/// Builds a native plugin. Handlers run on the caller's thread and must not block; a plugin that
+/// waits for something implements [`Plugin`] itself and answers with [`Call::pending`].
+///
+/// See the example at the [crate root](crate).
+pub struct Define {
+    manifest: Result<Manifest, NameError>,
+    handlers: BTreeMap<(RequestKind, String), Answer>,
+}
+
+impl std::fmt::Debug for Define {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Define")
+            .field("manifest", &self.manifest)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Define {
+    /// Starts a plugin with its name, version and description. A bad name is reported by
+    /// [`Define::build`].
+    pub fn new(name: &str, version: &str, description: &str) -> Self {
+        let manifest = PluginName::new(name).map(|name| {
+            Manifest::new(name, Version::new(version), description.trim(), Run::Native)
+        });
+        Self {
+            manifest,
+            handlers: BTreeMap::new(),
+        }
+    }
+
+    /// Declares what the plugin offers, for routing.
+    #[must_use]
+    pub fn capabilities<'a>(mut self, names: impl IntoIterator<Item = &'a str>) -> Self {
+        if let Ok(manifest) = &mut self.manifest {
+            manifest.capabilities = capability::normalise(names);
+        }
+        self
+    }
+
+    /// Answers a hook with priority 0 and the hook's usual timeout.
+    #[must_use]
+    pub fn hook<F>(self, name: &str, answer: F) -> Self
+    where
+        F: for<'a> Fn(Request<'a>) -> Result<Reply, PluginError> + Send + Sync + 'static,
+    {
+        match HookName::new(name) {
+            Ok(name) => self.subscribe(Subscription::new(name), answer),
+            Err(error) => Self {
+                manifest: Err(error),
+                ..self
+            },
+        }
+    }
+
+    /// Answers a hook with a subscription of your own making.
+    #[must_use]
+    pub fn subscribe<F>(mut self, subscription: Subscription, answer: F) -> Self
+    where
+        F: for<'a> Fn(Request<'a>) -> Result<Reply, PluginError> + Send + Sync + 'static,
+    {
+        if let Ok(manifest) = &mut self.manifest {
+            let key = (RequestKind::Hook, subscription.on.to_string());
+            self.handlers.insert(key, Arc::new(answer));
+            manifest.hooks.push(subscription);
+        }
+        self
+    }
+
+    /// Offers a tool.
+    #[must_use]
+    pub fn tool<F>(mut self, tool: Tool, answer: F) -> Self
+    where
+        F: for<'a> Fn(&'a Json) -> Result<Json, PluginError> + Send + Sync + 'static,
+    {
+        if let Ok(manifest) = &mut self.manifest {
+            let key = (RequestKind::Tool, tool.name.to_string());
+            let answer = move |request: Request<'_>| answer(request.payload).map(Reply::from);
+            self.handlers.insert(key, Arc::new(answer));
+            manifest.tools.push(tool);
+        }
+        self
+    }
+
+    /// Finishes the plugin.
+    ///
+    /// # Errors
+    /// [`NameError`] when the plugin's or a hook's name breaks its rule.
+    pub fn build(self) -> Result<Arc<dyn Plugin>, NameError> {
+        Ok(Arc::new(Defined {
+            manifest: self.manifest?,
+            handlers: self.handlers,
+        }))
+    }
+}
+
+impl Tool {
+    /// A tool with a name and a description, taking and giving any object.
+    ///
+    /// # Errors
+    /// [`NameError`] when the name breaks the rule of [`ToolName`].
+    pub fn new(name: &str, description: &str) -> Result<Self, NameError> {
+        Ok(Self {
+            name: ToolName::new(name)?,
+            description: description.to_owned(),
+            input_schema: None,
+            output_schema: None,
+            annotations: crate::tool::Annotations::default(),
+            timeout_ms: None,
+        })
+    }
+}
+
+struct Defined {
+    manifest: Manifest,
+    handlers: BTreeMap<(RequestKind, String), Answer>,
+}
+
+impl Plugin for Defined {
+    fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    fn call<'a>(&'a self, request: Request<'a>) -> Call<'a, Reply> {
+        // A plugin has a handful of handlers: a scan beats building a key to look one up.
+        let found = self.handlers.iter().find(|((kind, name), _)| {
+            *kind == request.kind && (name == request.name || name == "*")
+        });
+        Call::Ready(match found {
+            Some((_, answer)) => answer(request),
+            None => Ok(Reply::nothing()),
+        })
+    }
+}

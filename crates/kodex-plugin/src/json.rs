@@ -1,0 +1,418 @@
+//! JSON documents that cross the boundary: checked once at the door, then carried as text or as a
+//! tree, whichever the reader wants, and converted at most once.
+//!
+//! The door refuses more than a grammar check does: nesting beyond the limit, lone surrogates,
+//! numbers that overflow. What passes here can be parsed by any plugin in any language.
+
+use std::sync::OnceLock;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
+use serde_json::{Value, value::RawValue};
+
+use crate::Limits;
+
+/// Why a text is not an acceptable JSON document.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum JsonError {
+    /// The text is longer than the limit.
+    #[error("the JSON document has {got} bytes; at most {limit} are allowed")]
+    TooLong {
+        /// Bytes in the text.
+        got: usize,
+        /// Bytes allowed.
+        limit: usize,
+    },
+    /// Arrays and objects are nested deeper than the limit.
+    #[error("the JSON document is nested deeper than {limit} levels (byte {at})")]
+    TooDeep {
+        /// Levels allowed.
+        limit: usize,
+        /// Byte at which the limit was passed.
+        at: usize,
+    },
+    /// The text is no JSON, or holds a lone surrogate or a number that no plugin could represent.
+    #[error("{message} (line {line}, column {column})")]
+    Syntax {
+        /// What is wrong.
+        message: String,
+        /// Line, from 1.
+        line: usize,
+        /// Column in bytes, from 1.
+        column: usize,
+    },
+}
+
+impl JsonError {
+    /// The stable code of this error.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::TooLong { .. } => "json.too_long",
+            Self::TooDeep { .. } => "json.too_deep",
+            Self::Syntax { .. } => "json.syntax",
+        }
+    }
+
+    fn syntax(message: impl Into<String>, text: &[u8], at: usize) -> Self {
+        let before = &text[..at.min(text.len())];
+        let line_start = before
+            .iter()
+            .rposition(|b| *b == b'\n')
+            .map_or(0, |at| at + 1);
+        Self::Syntax {
+            message: message.into(),
+            line: before.iter().filter(|b| **b == b'\n').count() + 1,
+            column: before.len() - line_start + 1,
+        }
+    }
+}
+
+/// A JSON document, as text, as a tree, or both.
+///
+/// ```
+/// use kodex_plugin::{Json, Limits};
+/// let json = Json::parse(r#"{"text": "hello"}"#, &Limits::default())?;
+/// assert_eq!(json.value()["text"], "hello");
+/// assert_eq!(json.text(), r#"{"text": "hello"}"#);
+/// # Ok::<(), kodex_plugin::JsonError>(())
+/// ```
+#[derive(Clone, Default)]
+pub struct Json {
+    raw: OnceLock<Box<RawValue>>,
+    value: OnceLock<Value>,
+}
+
+impl Json {
+    /// Takes a text, checking size, depth, surrogates and numbers.
+    ///
+    /// # Errors
+    /// [`JsonError`] says which bound or rule the text breaks and where.
+    pub fn parse(text: &str, limits: &Limits) -> Result<Self, JsonError> {
+        check(text.as_bytes(), limits)?;
+        let raw: &RawValue = serde_json::from_str(text).map_err(|error| at_error(&error))?;
+        Ok(Self::checked(raw.to_owned()))
+    }
+
+    /// Takes a raw value that already passed [`check`], for example as part of a frame.
+    #[must_use]
+    pub fn checked(raw: Box<RawValue>) -> Self {
+        Self {
+            raw: OnceLock::from(raw),
+            value: OnceLock::new(),
+        }
+    }
+
+    /// Serialises a Rust value.
+    ///
+    /// # Errors
+    /// Fails where serde fails, for example on a map with keys that are no strings.
+    pub fn of<T: Serialize + ?Sized>(value: &T) -> Result<Self, serde_json::Error> {
+        Ok(Self::from(serde_json::to_value(value)?))
+    }
+
+    /// The document `null`.
+    #[must_use]
+    pub fn null() -> Self {
+        Self::from(Value::Null)
+    }
+
+    /// The empty object `{}`.
+    #[must_use]
+    pub fn object() -> Self {
+        Self::from(Value::Object(serde_json::Map::new()))
+    }
+
+    /// The document as a tree, parsed at the first use.
+    #[must_use]
+    pub fn value(&self) -> &Value {
+        self.value.get_or_init(|| {
+            let raw = self.raw.get().map_or("null", |raw| raw.get());
+            // Unreachable for checked text; `Null` keeps a bug in the check from taking a host down.
+            serde_json::from_str(raw).unwrap_or(Value::Null)
+        })
+    }
+
+    /// The document as text, serialised at the first use.
+    #[must_use]
+    pub fn raw(&self) -> &RawValue {
+        self.raw.get_or_init(|| {
+            let value = self.value.get().unwrap_or(&Value::Null);
+            serde_json::value::to_raw_value(value).expect("a JSON tree always serialises")
+        })
+    }
+
+    /// The document as text.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        self.raw().get()
+    }
+
+    /// Reads the document into a Rust type.
+    ///
+    /// # Errors
+    /// Fails when the document does not have the form of `T`.
+    pub fn to<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
+        match self.value.get() {
+            Some(value) => T::deserialize(value),
+            None => serde_json::from_str(self.text()),
+        }
+    }
+
+    /// Turns the document into a tree, parsing it if needed.
+    #[must_use]
+    pub fn into_value(mut self) -> Value {
+        let _ = self.value();
+        self.value.take().unwrap_or(Value::Null)
+    }
+
+    /// Whether the document is `null`.
+    #[must_use]
+    pub fn is_null(&self) -> bool {
+        match self.value.get() {
+            Some(value) => value.is_null(),
+            None => self.text() == "null",
+        }
+    }
+
+    /// A cheap lower bound of the length of [`Json::text`]; exact when the text exists.
+    #[must_use]
+    pub fn size_hint(&self) -> usize {
+        match (self.raw.get(), self.value.get()) {
+            (Some(raw), _) => raw.get().len(),
+            (None, Some(value)) => least_size(value),
+            (None, None) => 4,
+        }
+    }
+}
+
+fn least_size(value: &Value) -> usize {
+    match value {
+        Value::Null | Value::Bool(_) => 4,
+        Value::Number(_) => 1,
+        Value::String(text) => text.len() + 2,
+        Value::Array(items) => 2 + items.iter().map(|item| least_size(item) + 1).sum::<usize>(),
+        Value::Object(fields) => {
+            2 + fields
+                .iter()
+                .map(|(key, item)| key.len() + 4 + least_size(item))
+                .sum::<usize>()
+        }
+    }
+}
+
+impl From<Value> for Json {
+    fn from(value: Value) -> Self {
+        Self {
+            raw: OnceLock::new(),
+            value: OnceLock::from(value),
+        }
+    }
+}
+
+impl std::fmt::Debug for Json {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.text())
+    }
+}
+
+/// Two documents are equal when their trees are.
+impl PartialEq for Json {
+    fn eq(&self, other: &Self) -> bool {
+        self.value() == other.value()
+    }
+}
+
+impl Serialize for Json {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match (self.raw.get(), self.value.get()) {
+            (None, Some(value)) => value.serialize(serializer),
+            _ => self.raw().serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Json {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Value::deserialize(deserializer).map(Self::from)
+    }
+}
+
+#[cfg(feature = "schema")]
+impl schemars::JsonSchema for Json {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Json".into()
+    }
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "description": "Any JSON document." })
+    }
+}
+
+fn at_error(error: &serde_json::Error) -> JsonError {
+    let text = error.to_string();
+    let message = text
+        .rsplit_once(" at line ")
+        .map_or(text.as_str(), |(head, _)| head);
+    JsonError::Syntax {
+        message: message.to_owned(),
+        line: error.line(),
+        column: error.column(),
+    }
+}
+
+/// The front door: one pass over the bytes that bounds length and depth and refuses what parses in
+/// one language and fails in another (lone surrogates, numbers beyond a double, bytes that are no
+/// UTF-8). It does not check the grammar; the parser after it does.
+///
+/// # Errors
+/// [`JsonError`] says which bound or rule the bytes break.
+pub fn check(bytes: &[u8], limits: &Limits) -> Result<(), JsonError> {
+    if bytes.len() > limits.frame_bytes {
+        return Err(JsonError::TooLong {
+            got: bytes.len(),
+            limit: limits.frame_bytes,
+        });
+    }
+    if let Err(error) = std::str::from_utf8(bytes) {
+        return Err(JsonError::syntax(
+            "the text is no UTF-8",
+            bytes,
+            error.valid_up_to(),
+        ));
+    }
+    let mut depth = 0usize;
+    let mut at = 0;
+    while at < bytes.len() {
+        match bytes[at] {
+            b'{' | b'[' => {
+                depth += 1;
+                if depth > limits.depth {
+                    return Err(JsonError::TooDeep {
+                        limit: limits.depth,
+                        at,
+                    });
+                }
+                at += 1;
+            }
+            b'}' | b']' => {
+                depth = depth.saturating_sub(1);
+                at += 1;
+            }
+            b'"' => at = string_end(bytes, at)?,
+            b'-' | b'0'..=b'9' => at = number_end(bytes, at)?,
+            _ => at += 1,
+        }
+    }
+    Ok(())
+}
+
+fn string_end(bytes: &[u8], start: usize) -> Result<usize, JsonError> {
+    let mut at = start + 1;
+    while let Some(byte) = bytes.get(at) {
+        match byte {
+            b'"' => return Ok(at + 1),
+            b'\\' if bytes.get(at + 1) == Some(&b'u') => {
+                at = match escape(bytes, at) {
+                    Some(0xD800..=0xDBFF) => match escape(bytes, at + 6) {
+                        Some(0xDC00..=0xDFFF) => at + 12,
+                        _ => {
+                            return Err(JsonError::syntax("lone surrogate in a string", bytes, at));
+                        }
+                    },
+                    Some(0xDC00..=0xDFFF) => {
+                        return Err(JsonError::syntax("lone surrogate in a string", bytes, at));
+                    }
+                    // A malformed escape is the parser's to report.
+                    _ => at + 2,
+                };
+            }
+            b'\\' => at += 2,
+            _ => at += 1,
+        }
+    }
+    Ok(bytes.len())
+}
+
+fn escape(bytes: &[u8], at: usize) -> Option<u32> {
+    let hex = bytes.get(at..at + 6)?.strip_prefix(b"\\u")?;
+    u32::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok()
+}
+
+/// Beyond this many digits a number is looked at closely; doubles go up to 309 digits.
+const LONG_NUMBER: usize = 300;
+
+fn number_end(bytes: &[u8], start: usize) -> Result<usize, JsonError> {
+    let part = |b: &u8| matches!(b, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E');
+    let len = bytes[start..].iter().take_while(|b| part(b)).count();
+    let token = &bytes[start..start + len];
+    if len > LONG_NUMBER || token.iter().any(|b| matches!(b, b'e' | b'E')) {
+        let finite = std::str::from_utf8(token)
+            .ok()
+            .and_then(|text| text.parse::<f64>().ok());
+        if finite.is_some_and(f64::is_infinite) {
+            return Err(JsonError::syntax("number out of range", bytes, start));
+        }
+    }
+    Ok(start + len)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str) -> String {
+        match Json::parse(
+            text,
+            &Limits {
+                depth: 4,
+                frame_bytes: 4_000,
+                ..Limits::default()
+            },
+        ) {
+            Ok(json) => {
+                assert_eq!(json.text(), text.trim());
+                // Whatever passes the door must parse; `value` would hide a failure.
+                serde_json::from_str::<Value>(json.text()).expect("what passes the door parses");
+                "ok".into()
+            }
+            Err(error) => error.code().into(),
+        }
+    }
+
+    #[test]
+    fn the_door_refuses_what_some_parser_would_choke_on() {
+        for (text, want) in [
+            ("{}", "ok"),
+            (" [1, 2.5e3, \"\\ud83d\\ude00\"] ", "ok"),
+            ("[[[[]]]]", "ok"),
+            ("[[[[[]]]]]", "json.too_deep"),
+            ("\"[[[[[[[[[[\"", "ok"),
+            ("\"\\ud800\"", "json.syntax"),
+            ("\"\\udc00\"", "json.syntax"),
+            ("\"\\ud800\\u0041\"", "json.syntax"),
+            ("\"\\\\ud800\"", "ok"),
+            ("1e400", "json.syntax"),
+            ("-1E999", "json.syntax"),
+            ("1e-400", "ok"),
+            ("NaN", "json.syntax"),
+            ("{\"a\":1,}", "json.syntax"),
+            ("{} x", "json.syntax"),
+            ("", "json.syntax"),
+            ("\u{feff}{}", "json.syntax"),
+            ("\"a\u{0}b\"", "json.syntax"),
+            (&format!("\"{}\"", "x".repeat(4_000)), "json.too_long"),
+            (&"9".repeat(400), "json.syntax"),
+        ] {
+            assert_eq!(check(text), want, "{text:.40}");
+        }
+    }
+
+    #[test]
+    fn a_syntax_error_says_where() {
+        let error = Json::parse("{\n  \"a\": nope\n}", &Limits::default()).unwrap_err();
+        let JsonError::Syntax { line, column, .. } = error else {
+            panic!("{error:?}")
+        };
+        assert_eq!((line, column), (2, 9));
+    }
+}
