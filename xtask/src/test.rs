@@ -1,0 +1,112 @@
+//! `cargo xtask test`: every test of the repository, in whatever language.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::cargo::{self, BUILD, cargo};
+use crate::parts::Part;
+use crate::step::Step;
+use crate::{examples, setup};
+
+const SCRIPTS: Duration = Duration::from_secs(10 * 60);
+
+/// The parts of the test run, in order.
+pub(crate) fn parts(root: &Path) -> Vec<Part> {
+    let at = |work: fn(&Path) -> Result<()>| {
+        let root = root.to_owned();
+        move || work(&root)
+    };
+    vec![
+        Part::new("setup", || setup::ensure(setup::TESTS)),
+        Part::new("rust", at(rust)),
+        Part::new("rust-docs", at(rust_docs)),
+        Part::new("python-sdk", at(python_sdk)),
+        Part::new("node", at(node)),
+        Part::new("examples", at(examples::run)),
+    ]
+}
+
+fn rust(root: &Path) -> Result<()> {
+    if cargo::has_subcommand("nextest") {
+        let arguments = [
+            "nextest",
+            "run",
+            "--workspace",
+            "--all-features",
+            "--no-fail-fast",
+        ];
+        return cargo(BUILD).args(arguments).dir(root).run();
+    }
+    let arguments = [
+        "test",
+        "--workspace",
+        "--all-features",
+        "--all-targets",
+        "--no-fail-fast",
+    ];
+    cargo(BUILD).args(arguments).dir(root).run()
+}
+
+fn rust_docs(root: &Path) -> Result<()> {
+    let arguments = [
+        "test",
+        "--workspace",
+        "--all-features",
+        "--doc",
+        "--no-fail-fast",
+    ];
+    cargo(BUILD).args(arguments).dir(root).run()
+}
+
+fn python_sdk(root: &Path) -> Result<()> {
+    Step::new("python3", SCRIPTS)
+        .args(["-m", "unittest", "discover", "-s", "tests"])
+        .dir(root.join("sdks/python"))
+        // Compiled files beside the sources would be found by the next listing of this folder.
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .without_env("PYTHONPATH")
+        .run()
+}
+
+fn node(root: &Path) -> Result<()> {
+    let tests = node_tests(&cargo::files(root)?);
+    if tests.is_empty() {
+        eprintln!("no file is named *.test.js or *.test.mjs");
+        return Ok(());
+    }
+    Step::new("node", SCRIPTS)
+        .arg("--test")
+        .args(tests)
+        .dir(root)
+        .run()
+}
+
+fn node_tests(files: &[String]) -> Vec<PathBuf> {
+    files
+        .iter()
+        .filter(|file| file.ends_with(".test.js") || file.ends_with(".test.mjs"))
+        .map(PathBuf::from)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tests_in_javascript_are_found_by_their_names() {
+        let files = [
+            "examples/a/plugin.mjs",
+            "examples/a/plugin.test.mjs",
+            "b.test.js",
+            "c.test.py",
+        ];
+        let files = files.map(str::to_owned);
+        assert_eq!(
+            node_tests(&files),
+            ["examples/a/plugin.test.mjs", "b.test.js"].map(PathBuf::from)
+        );
+    }
+}
