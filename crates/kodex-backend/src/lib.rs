@@ -5,6 +5,8 @@
 //! This crate orders nothing, retries no call and keeps no metrics; that is the runtime's.
 
 #[cfg(feature = "worker")]
+pub mod python;
+#[cfg(feature = "worker")]
 pub mod supervise;
 #[cfg(feature = "worker")]
 pub mod sweep;

@@ -357,7 +357,7 @@ mod tests {
             assert_eq!(line(&running).await, "up", "{script}");
             let exit = running.group.end(Duration::from_millis(300)).await;
             assert_eq!(exit, want, "{script}");
-            assert_eq!(sweep::marked(running.group.mark()), [], "{script}");
+            assert_eq!(sweep::marked(running.group.mark()), [0; 0], "{script}");
         }
     }
 
@@ -368,7 +368,7 @@ mod tests {
         let mark = running.group.mark().to_owned();
         let started_at = Instant::now();
         drop(running);
-        assert_eq!(sweep::marked(&mark), []);
+        assert_eq!(sweep::marked(&mark), [0; 0]);
         assert!(started_at.elapsed() < Duration::from_secs(2));
     }
 

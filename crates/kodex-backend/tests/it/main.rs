@@ -1,0 +1,6 @@
+//! The backend against real processes.
+
+#[cfg(feature = "worker")]
+mod python_interpreter;
+#[cfg(feature = "worker")]
+mod python_world;
