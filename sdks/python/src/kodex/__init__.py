@@ -1,0 +1,409 @@
+"""Write a Kodex plugin in Python.
+
+A plugin is one object with functions on it::
+
+    import kodex
+
+    plugin = kodex.Plugin("word-count", "0.1.0", "Counts words.")
+
+    @plugin.tool("count", description="Counts the words of a text.")
+    def count(input):
+        return {"words": len(input["text"].split())}
+
+Handlers take the payload, or the payload and a ``Context``. They may be ``async def``; then many calls
+run at the same time. ``kodex.testing`` runs a plugin inside a test.
+"""
+
+from __future__ import annotations
+
+from time import monotonic
+
+from kodex_plugin_system.base import PluginManifest
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, Iterable, TypeVar
+
+    Function = TypeVar("Function", bound=Callable[..., Any])
+
+__version__ = "0.1.0"
+__all__ = [
+    "Cancelled",
+    "Context",
+    "HostError",
+    "Plugin",
+    "ToolInputError",
+    "allow",
+    "ask",
+    "deny",
+]
+
+_COROUTINE = 0x80
+
+
+class Cancelled(BaseException):
+    """Raised inside a handler whose time is over or whose answer nobody wants any more.
+
+    Not an ``Exception``, so that ``except Exception`` lets it through. Clean up and let it pass.
+    """
+
+
+class ToolInputError(Exception):
+    """Raise it in a tool whose input makes no sense. The model sees the text."""
+
+
+class HostError(Exception):
+    """The host refused a request of the plugin. ``code`` is its stable code."""
+
+    def __init__(self, message: str, code: str = "host.failed"):
+        super().__init__(message)
+        self.code = code
+
+
+def allow() -> dict:
+    """The reply to a deciding hook: go on."""
+    return {"decision": "allow"}
+
+
+def ask(reason: str) -> dict:
+    """The reply to a deciding hook: let the user decide, and show the reason."""
+    return {"decision": "ask", "reason": reason}
+
+
+def deny(reason: str) -> dict:
+    """The reply to a deciding hook: do not do it; the agent is told the reason."""
+    return {"decision": "deny", "reason": reason}
+
+
+class Log:
+    """The plugin's log at the host. Never raises; what comes too fast goes to standard error."""
+
+    __slots__ = ("_link",)
+
+    def __init__(self, link):
+        self._link = link
+
+    def debug(self, message: object, **fields: Any) -> None:
+        """For the author."""
+        self._link.log("debug", message, fields)
+
+    def info(self, message: object, **fields: Any) -> None:
+        """A normal event."""
+        self._link.log("info", message, fields)
+
+    def warning(self, message: object, **fields: Any) -> None:
+        """Something to look at."""
+        self._link.log("warning", message, fields)
+
+    def error(self, message: object, **fields: Any) -> None:
+        """Something failed."""
+        self._link.log("error", message, fields)
+
+
+class Clock:
+    """The host's clock, which tests move by hand."""
+
+    __slots__ = ("_link",)
+
+    def __init__(self, link):
+        self._link = link
+
+    def now(self) -> float:
+        """Seconds since 1970-01-01 UTC."""
+        return self.unix_ms() / 1000
+
+    def unix_ms(self) -> int:
+        """Milliseconds since 1970-01-01 UTC."""
+        return self._link.request("clock/now", {})["unix_ms"]
+
+    async def now_async(self) -> float:
+        """As ``now``, for ``async def`` handlers: other calls go on meanwhile."""
+        return (await self._link.request_async("clock/now", {}))["unix_ms"] / 1000
+
+
+class Context:
+    """What a handler knows besides its payload."""
+
+    __slots__ = ("kind", "name", "_link", "_due")
+
+    def __init__(self, link, kind, name, due):
+        #: ``hook``, ``tool`` or ``activate``.
+        self.kind: str = kind
+        #: The name of the hook or tool.
+        self.name: str = name
+        self._link = link
+        self._due = due
+
+    @property
+    def plugin(self) -> str:
+        """The plugin's name."""
+        return self._link.plugin
+
+    @property
+    def config(self) -> dict:
+        """What the user set for this plugin."""
+        return self._link.config
+
+    @property
+    def grants(self) -> tuple[str, ...]:
+        """The permissions that were granted."""
+        return self._link.grants
+
+    @property
+    def log(self) -> Log:
+        """The plugin's log at the host."""
+        return self._link.log_door
+
+    @property
+    def clock(self) -> Clock:
+        """The host's clock."""
+        return self._link.clock_door
+
+    @property
+    def remaining(self) -> float:
+        """Seconds until the answer is due; 0 when it is late."""
+        return max(0.0, self._due - monotonic())
+
+    def request(self, method: str, params: Any = None) -> Any:
+        """Asks the host for a service by its wire method. Raises ``HostError``."""
+        return self._link.request(method, {} if params is None else params)
+
+    async def request_async(self, method: str, params: Any = None) -> Any:
+        """As ``request``, for ``async def`` handlers."""
+        return await self._link.request_async(method, {} if params is None else params)
+
+
+class Plugin:
+    """A plugin that declares its hooks and tools one by one.
+
+    Keep it in a module-level variable named ``plugin``.
+    """
+
+    __kodex_declared__ = True
+
+    def __init__(
+        self,
+        name: str,
+        version: str,
+        description: str,
+        capabilities: Iterable[str] = (),
+        *,
+        api: str | None = None,
+    ):
+        self.manifest = PluginManifest(name, version, description, tuple(capabilities))
+        self.api = api
+        self._hooks = []
+        self._tools = []
+        self._permissions = []
+        self._needs = []
+        self._functions = {}
+        self._on_activate = []
+        self._on_deactivate = []
+
+    def hook(
+        self,
+        on: str,
+        *,
+        priority: int = 0,
+        timeout: str | float | None = None,
+        required: bool = False,
+    ) -> Callable[[Function], Function]:
+        """Declares that the function answers a hook; ``*`` stands for every hook.
+
+        Lower priorities run earlier. ``timeout`` is a span such as ``"500ms"``, or seconds.
+        With ``required``, a failure stops a chain.
+        """
+        row = {"on": on}
+        if priority:
+            row["priority"] = priority
+        if timeout is not None:
+            row["timeout"] = timeout if isinstance(timeout, str) else f"{_milliseconds(timeout)}ms"
+            _milliseconds(row["timeout"])
+        if required:
+            row["required"] = True
+
+        def declare(function):
+            self._add("hook", on, function)
+            self._hooks.append(row)
+            return function
+
+        return declare
+
+    def tool(
+        self,
+        name: str | None = None,
+        *,
+        description: str | None = None,
+        input_schema: dict | None = None,
+        output_schema: dict | None = None,
+        timeout: str | float | None = None,
+        read_only: bool | None = None,
+        destructive: bool | None = None,
+        idempotent: bool | None = None,
+        open_world: bool | None = None,
+    ) -> Callable[[Function], Function]:
+        """Declares that the function is a tool.
+
+        Without a name or description, the function's name and the first line of its documentation
+        stand for them; without an input schema, one is derived when the payload is annotated with a
+        ``TypedDict``. The four last words are hints for review and grant nothing.
+        """
+        hints = {
+            "read_only": read_only,
+            "destructive": destructive,
+            "idempotent": idempotent,
+            "open_world": open_world,
+        }
+        row = {"input_schema": input_schema, "output_schema": output_schema}
+        row["annotations"] = {hint: said for hint, said in hints.items() if said is not None} or None
+        row["timeout_ms"] = None if timeout is None else _milliseconds(timeout)
+
+        def declare(function):
+            own = name or function.__name__
+            self._add("tool", own, function)
+            about = description or (function.__doc__ or own).strip().splitlines()[0]
+            self._tools.append(({"name": own, "description": about, **row}, function))
+            return function
+
+        return declare
+
+    def on_activate(self, function: Function) -> Function:
+        """Declares that the function runs once before the first call; it may take a ``Context``."""
+        self._on_activate.append(function)
+        return function
+
+    def on_deactivate(self, function: Function) -> Function:
+        """Declares that the function runs when the plugin is no longer needed."""
+        self._on_deactivate.append(function)
+        return function
+
+    def permission(self, allow: str, reason: str = "") -> None:
+        """Declares something that the plugin wants to be allowed, such as ``fs:read ${project}``."""
+        self._permissions.append({"allow": allow, "reason": reason})
+
+    def requires(self, *programs: str) -> None:
+        """Declares programs that must be on the machine."""
+        self._needs.extend(programs)
+
+    def declaration(self) -> dict:
+        """Everything declared, as the JSON form of ``kodex.toml`` without its ``run`` part."""
+        manifest = self.manifest.normalized()
+        plugin = {
+            "name": manifest.name,
+            "version": manifest.version,
+            "description": manifest.description,
+            "capabilities": list(manifest.capabilities),
+        }
+        if self.api is not None:
+            plugin["api"] = self.api
+        whole = {"manifest": 1, "plugin": plugin, "hook": [dict(row) for row in self._hooks]}
+        whole["tool"] = [_finish_tool(row, function) for row, function in self._tools]
+        whole["permission"] = [dict(row) for row in self._permissions]
+        if self._needs:
+            whole["requires"] = {"bin": list(self._needs)}
+        return {key: value for key, value in whole.items() if value != []}
+
+    def deactivate(self) -> None:
+        """Runs what ``on_deactivate`` declared; the worker calls it."""
+        for function in self._on_deactivate:
+            function()
+
+    @property
+    def is_async(self) -> bool:
+        """Whether any handler is a coroutine function."""
+        return any(handler.is_async for handler in self._functions.values())
+
+    def _add(self, kind, name, function):
+        if (kind, name) in self._functions:
+            raise ValueError(f"{kind} {name!r} is declared twice")
+        context, coroutine = _wants_context(function, 1), is_coroutine(function)
+        self._functions[kind, name] = Handler(function, context, coroutine)
+
+    def find(self, kind: str, name: str) -> Handler | None:
+        """The handler of a hook or tool."""
+        found = self._functions.get((kind, name))
+        if found is None and kind == "hook":
+            found = self._functions.get(("hook", "*"))
+        return found
+
+    def activate(self, link) -> list:
+        """Runs what ``on_activate`` declared; gives the coroutines that are still to be awaited."""
+        context = Context(link, "activate", "", float("inf"))
+        started = [
+            function(context) if _wants_context(function, 0) else function()
+            for function in self._on_activate
+        ]
+        return [coroutine for coroutine in started if hasattr(coroutine, "__await__")]
+
+
+class Handler:
+    """A function of the plugin and how it wants to be called."""
+
+    __slots__ = ("run", "wants_context", "is_async")
+
+    def __init__(self, run, wants_context, is_async):
+        self.run = run
+        self.wants_context = wants_context
+        self.is_async = is_async
+
+
+def is_coroutine(function: Any) -> bool:
+    """Whether calling the function gives a coroutine. ``inspect`` would cost its import."""
+    code = _code_of(function)
+    return code is not None and bool(code.co_flags & _COROUTINE)
+
+
+def _code_of(function):
+    function = getattr(function, "__func__", function)
+    code = getattr(function, "__code__", None)
+    if code is None:
+        code = getattr(getattr(type(function), "__call__", None), "__code__", None)
+    return code
+
+
+def _wants_context(function, n_before):
+    """Whether the function has a place for a context behind its ``n_before`` arguments."""
+    import_needed = not hasattr(getattr(function, "__func__", function), "__code__")
+    if import_needed:
+        return _wants_context_slowly(function, n_before)
+    code = getattr(function, "__func__", function).__code__
+    names = code.co_varnames[: code.co_argcount]
+    n_bound = 1 if hasattr(function, "__self__") else 0
+    defaults = getattr(function, "__func__", function).__defaults__ or ()
+    n_needed = len(names) - len(defaults)
+    behind = names[n_bound + n_before :]
+    return n_needed > n_bound + n_before or "ctx" in behind or "context" in behind
+
+
+def _wants_context_slowly(function, n_before):
+    from inspect import Parameter, signature
+
+    places = [
+        place
+        for place in signature(function).parameters.values()
+        if place.kind in (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
+    ]
+    needed = [place for place in places if place.default is Parameter.empty]
+    names = [place.name for place in places[n_before:]]
+    return len(needed) > n_before or "ctx" in names or "context" in names
+
+
+def _milliseconds(span):
+    if not isinstance(span, str):
+        return round(span * 1000)
+    for unit, factor in (("ms", 1), ("s", 1000), ("m", 60_000)):
+        number = span[: -len(unit)]
+        if span.endswith(unit) and number.isdigit():
+            return int(number) * factor
+    raise ValueError(f"a span is written as 500ms, 1s or 2m, not {span!r}")
+
+
+def _finish_tool(row, function):
+    row = {key: value for key, value in row.items() if value is not None}
+    if "input_schema" not in row:
+        from ._schema import input_schema
+
+        derived = input_schema(function)
+        if derived is not None:
+            row["input_schema"] = derived
+    return row

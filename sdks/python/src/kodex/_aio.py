@@ -1,0 +1,121 @@
+"""The loop of a plugin with coroutine handlers: many calls at a time, each with its own deadline.
+
+Ordinary functions of such a plugin run between the coroutines, as they do without them.
+"""
+
+import asyncio
+from time import monotonic
+
+from . import Cancelled
+from ._serve import GRACE, answer_text, failure_text
+from ._wire import Closed, result_of
+
+#: How long running calls may take to end when the plugin is shut down.
+FAREWELL = 1.0
+
+
+class Tasks:
+    """The running calls of one worker, on one event loop."""
+
+    def __init__(self, worker):
+        self.worker = worker
+        self.channel = worker.channel
+        self.loop = asyncio.new_event_loop()
+        asyncio.set_event_loop(self.loop)
+        self.running = {}
+        self.cancelled = set()
+
+    def finish(self, coroutines):
+        """Runs start-up coroutines to their end."""
+        for coroutine in coroutines:
+            self.loop.run_until_complete(coroutine)
+
+    def run(self):
+        """Serves until the worker leaves."""
+        self.channel.on_queued = lambda: self.loop.call_soon_threadsafe(self._drain)
+        self.loop.add_reader(self.channel.source, self._readable)
+        self.loop.call_soon(self._readable, False)
+        self.loop.run_forever()
+
+    def _readable(self, block=True):
+        try:
+            for found in self.channel.take_all(block):
+                self._start(*found)
+        except (Closed, ConnectionError):
+            self.worker.leave()
+
+    def _drain(self):
+        self._readable(False)
+
+    def _start(self, ident, method, params):
+        if method == "shutdown":
+            self.loop.create_task(self._shut_down(ident))
+        elif method != "call":
+            self.worker.serve(ident, method, params)
+        elif ident is not None:
+            self._call(ident, params)
+
+    def _call(self, ident, params):
+        try:
+            handler, payload, seconds = self.worker.find(params)
+        except BaseException as error:
+            self.channel.answer(ident, failure_text(ident, error))
+            return
+        if not handler.is_async:
+            self.worker.call(ident, params)
+            return
+        arguments = [payload]
+        if handler.wants_context:
+            arguments.append(self.worker.context(params, monotonic() + seconds))
+        task = self.loop.create_task(self._answer(ident, handler.run, arguments))
+        timer = self.loop.call_later(seconds + GRACE, self.cancel, ident)
+        self.running[ident] = task
+        task.add_done_callback(lambda _: self._ended(ident, timer))
+
+    def _ended(self, ident, timer):
+        timer.cancel()
+        self.running.pop(ident, None)
+        self.cancelled.discard(ident)
+
+    async def _answer(self, ident, run, arguments):
+        try:
+            text = answer_text(ident, await run(*arguments))
+        except asyncio.CancelledError as error:
+            text = failure_text(ident, Cancelled() if ident in self.cancelled else error)
+        except BaseException as error:
+            text = failure_text(ident, error)
+        self.channel.answer(ident, text)
+
+    def cancel(self, ident):
+        """Ends one call."""
+        task = self.running.get(ident)
+        if task is not None:
+            self.cancelled.add(ident)
+            task.cancel()
+
+    async def _shut_down(self, ident):
+        for running in list(self.running):
+            self.cancel(running)
+        if self.running:
+            await asyncio.wait(list(self.running.values()), timeout=FAREWELL)
+        self.worker.serve(ident, "shutdown", None)
+
+    async def request(self, method, params):
+        """Asks the host; the answer may be read by any thread."""
+        while not self.channel.pace.take():
+            await asyncio.sleep(0.001)
+        answer = self.loop.create_future()
+
+        def deliver(message):
+            if not answer.done():
+                answer.set_result(message)
+
+        ident = self.channel.ask(
+            method, params, lambda message: self.loop.call_soon_threadsafe(deliver, message)
+        )
+        try:
+            return result_of(await answer)
+        finally:
+            self.channel.forget(ident)
+
+

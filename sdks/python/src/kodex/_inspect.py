@@ -1,0 +1,119 @@
+"""The inspector: imports plugins one after another and says what each declares.
+
+One process looks at many files. What a file does to the process (an exit, a hang, a crash) is the
+host's to notice and to attribute.
+"""
+
+import os
+import sys
+
+from ._json import dumps
+from ._load import LoadFailure, is_declared, load, text_of
+from ._serve import failure_of_load
+from ._wire import INVALID_PARAMS, NO_METHOD, Channel, Closed, WireError
+
+
+class Inspector:
+    """Answers ``inspect`` until the end of the line."""
+
+    def __init__(self, source, sink, given):
+        self.channel = Channel(source, sink)
+        self.path = list(sys.path)
+        sys.argv = [""]
+
+    def run(self):
+        """Serves until the end of the line or ``shutdown``."""
+        try:
+            while self.serve_one():
+                pass
+        except (Closed, ConnectionError):
+            pass
+        leave()
+
+    def serve_one(self):
+        """Answers one request; false after ``shutdown``."""
+        ident, method, params = self.channel.next_request()
+        if ident is None:
+            return True
+        try:
+            if method == "inspect":
+                result = self.inspect(params)
+            elif method == "shutdown":
+                result = None
+            else:
+                raise WireError(NO_METHOD, "method.unknown", f"no method {method!r}")
+            self.channel.answer(ident, dumps({"jsonrpc": "2.0", "id": ident, "result": result}))
+        except WireError as failure:
+            self.channel.fail(ident, failure)
+        except ValueError as error:
+            self.channel.fail(ident, WireError(INVALID_PARAMS, "load.python.invalid", str(error)))
+        return method != "shutdown"
+
+    def inspect(self, params):
+        """Imports, builds and, as the first runtime did, activates one plugin."""
+        kind, place, path, context = _read_params(params)
+        before = set(sys.modules)
+        sys.path[1:1] = path
+        try:
+            plugin = load((kind, place))
+            if is_declared(plugin):
+                declared = plugin.declaration()
+            else:
+                declared = _declared_by(plugin)
+                _activate(plugin, context)
+        except LoadFailure as failure:
+            raise failure_of_load(failure) from None
+        finally:
+            sys.path[:] = self.path
+            if kind == "file":
+                _forget(before)
+        entry = os.path.basename(place) if kind == "file" else place
+        return {"manifest": {**declared, "run": {"kind": "python", "entry": entry}}}
+
+
+def _activate(plugin, context):
+    try:
+        plugin.activate(context)
+    except BaseException as error:
+        raise LoadFailure("load.python.activate_failed", text_of(error), error) from None
+
+
+def _declared_by(plugin):
+    """What a plugin of the first runtime amounts to: an identity that answers every hook."""
+    manifest = plugin.manifest
+    own = {
+        "name": manifest.name,
+        "version": manifest.version,
+        "description": manifest.description,
+        "capabilities": list(manifest.capabilities),
+    }
+    return {"manifest": 1, "plugin": own, "hook": [{"on": "*"}]}
+
+
+def _forget(before):
+    """Drops the plugin files' own modules; shared ones stay, as they did in the first runtime."""
+    for name in [name for name in sys.modules if name not in before]:
+        if name.startswith("kodex_local_plugin_"):
+            del sys.modules[name]
+
+
+def _read_params(params):
+    source = params.get("source") if type(params) is dict else None
+    if type(source) is dict:
+        for kind in ("file", "object"):
+            if type(source.get(kind)) is str:
+                path, context = source.get("path") or [], params.get("context") or {}
+                if type(path) is list and type(context) is dict:
+                    return kind, source[kind], path, context
+    why = 'inspect needs source with "file" or "object", and a context that is an object'
+    raise WireError(INVALID_PARAMS, "params.invalid", why)
+
+
+def leave():
+    """Ends at once, whatever threads the plugins left."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except Exception:
+            pass
+    os._exit(0)

@@ -1,0 +1,119 @@
+"""From a file or an object's name to a plugin, with the rules and texts of the first runtime.
+
+The worker, the inspector and ``PluginManager`` all load through here.
+"""
+
+import sys
+from _frozen_importlib import module_from_spec
+from _frozen_importlib_external import spec_from_file_location
+
+from kodex_plugin_system.base import accept
+from kodex_plugin_system.errors import PluginValidationError
+
+
+class LoadFailure(Exception):
+    """A plugin that could not be loaded: a stable code and the text for people."""
+
+    def __init__(self, code, message, cause=None):
+        super().__init__(message)
+        self.code = code
+        self.cause = cause
+
+
+def import_file(path):
+    """Executes a plugin file as a module of its own.
+
+    Always from the source: a compiled file beside it is not what the user reviewed, and writing one
+    would change the folder that the host watches.
+    """
+    path = str(path)
+    stem = path.replace("\\", "/").rsplit("/", 1)[-1].rsplit(".", 1)[0]
+    spec = spec_from_file_location(f"kodex_local_plugin_{stem}", path)
+    if spec is None or spec.loader is None:
+        raise RuntimeError(f"Unable to load plugin module from {path}")
+    module = module_from_spec(spec)
+    # Some of the standard library looks up a class's module by name, data classes for one.
+    sys.modules[spec.name] = module
+    try:
+        code = spec.loader.source_to_code(spec.loader.get_data(path), path)
+        exec(code, module.__dict__)
+    except BaseException:
+        sys.modules.pop(spec.name, None)
+        raise
+    return module
+
+
+def import_object(reference):
+    """Imports ``package.module:attribute.attribute``."""
+    name, _, attributes = reference.partition(":")
+    __import__(name)
+    found = sys.modules[name]
+    for attribute in filter(None, attributes.split(".")):
+        found = getattr(found, attribute)
+    return found
+
+
+def load(source, factory="get_plugin"):
+    """Builds the plugin of ``("file", path)`` or ``("object", reference)`` and checks it.
+
+    Nothing is activated. Raises ``LoadFailure``.
+    """
+    kind, place = source
+    try:
+        if kind == "file":
+            plugin = _from_module(import_file(place), factory)
+        else:
+            plugin = _from_object(import_object(place))
+    except LoadFailure:
+        raise
+    except BaseException as error:
+        raise LoadFailure("load.python.raised", text_of(error), error) from error
+    return check(plugin)
+
+
+def check(plugin):
+    """Applies the rules for plugins; gives the plugin back. Raises ``LoadFailure``."""
+    try:
+        if is_declared(plugin):
+            plugin.manifest = plugin.manifest.normalized()
+            plugin.manifest.validate()
+        else:
+            accept(plugin)
+    except PluginValidationError as error:
+        raise LoadFailure(error.code, str(error), error) from error
+    except BaseException as error:
+        raise LoadFailure("load.python.raised", text_of(error), error) from error
+    return plugin
+
+
+def is_declared(plugin):
+    """Whether the plugin declares hooks and tools through ``kodex.Plugin``."""
+    return hasattr(type(plugin), "__kodex_declared__")
+
+
+def _from_module(module, factory):
+    build = getattr(module, factory, None)
+    if build is not None:
+        return build if is_declared(build) else build()
+    plugin = getattr(module, "plugin", None)
+    if is_declared(plugin):
+        return plugin
+    raise LoadFailure("load.python.no_get_plugin", f"missing {factory}()")
+
+
+def _from_object(found):
+    return found if is_declared(found) else found()
+
+
+def text_of(error):
+    """What the first runtime would have recorded of an exception: its text.
+
+    Exceptions that would have ended that runtime say their kind too.
+    """
+    try:
+        text = str(error)
+    except Exception as second:
+        return f"{type(error).__name__}, whose text raised {type(second).__name__}"
+    if isinstance(error, Exception):
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
