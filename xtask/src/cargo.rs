@@ -73,7 +73,7 @@ pub(crate) struct Package {
     pub(crate) features: std::collections::BTreeMap<String, Vec<String>>,
 }
 
-/// Every package of the graph, ours and others', with all features.
+/// Every package of the graph on this machine, ours and others', with all features.
 pub(crate) fn packages(root: &Path) -> Result<Vec<Package>> {
     #[derive(Deserialize)]
     struct Metadata {
@@ -81,6 +81,7 @@ pub(crate) fn packages(root: &Path) -> Result<Vec<Package>> {
     }
     let text = cargo(QUESTION)
         .args(["metadata", "--format-version=1", "--all-features"])
+        .args(["--filter-platform", "host-tuple"])
         .dir(root)
         .stdout()?;
     let metadata: Metadata = serde_json::from_str(&text).context("cargo metadata")?;
