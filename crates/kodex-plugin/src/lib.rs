@@ -35,6 +35,8 @@ pub mod manifest;
 pub mod name;
 pub mod permission;
 pub mod plugin;
+pub mod span;
+mod suggest;
 pub mod tool;
 pub mod wire;
 

@@ -58,11 +58,21 @@ pub const UNKNOWN: HookSpec = HookSpec {
     summary: "A hook that Kodex does not know; every reply is kept.",
 };
 
+/// The spec of a hook that Kodex knows.
+#[must_use]
+pub fn known(name: &str) -> Option<&'static HookSpec> {
+    let at = SPECS.binary_search_by(|spec| spec.name.cmp(name)).ok()?;
+    SPECS.get(at)
+}
+
+/// The known hook that a wrong name probably means.
+#[must_use]
+pub fn suggest(name: &str) -> Option<&'static str> {
+    crate::suggest::closest(name, SPECS.iter().map(|spec| spec.name))
+}
+
 /// The spec of a hook by its name; [`UNKNOWN`] for names that Kodex does not know.
 #[must_use]
 pub fn spec(name: &str) -> &'static HookSpec {
-    match SPECS.binary_search_by(|spec| spec.name.cmp(name)) {
-        Ok(at) => &SPECS[at],
-        Err(_) => &UNKNOWN,
-    }
+    known(name).unwrap_or(&UNKNOWN)
 }

@@ -10,12 +10,26 @@ use serde::{Deserialize, Serialize};
 
 use crate::{CapabilityName, HookName, Permission, PluginName, Tool};
 
+mod code;
 mod parse;
 mod raw;
+mod report;
+mod rules;
+mod shape;
+mod tree;
+mod variable;
 mod version;
+mod write;
 
-pub use parse::{Parsed, parse_json, parse_toml};
-pub use raw::RawManifest;
+#[cfg(test)]
+mod tests;
+
+pub use code::CODES;
+pub use parse::{MANIFEST_BYTES_MAX, Parsed, parse_json, parse_toml};
+pub use raw::{
+    RawDatabase, RawHook, RawManifest, RawPermission, RawPlugin, RawRequires, RawRun, RawTool,
+};
+pub use variable::is_loader_variable;
 pub use version::Version;
 
 /// The version of the manifest format that this crate reads.
@@ -122,6 +136,18 @@ pub enum Run {
     },
     /// Rust code compiled into the program that embeds the runtime.
     Native,
+    /// No code at all: a manifest without `[run]`, for a plugin that only declares. It answers no
+    /// hook, offers no tool and has no word in the manifest.
+    #[serde(skip)]
+    None,
+}
+
+/// The words that `run.kind` may be.
+const KINDS: &[&str] = &["python", "process", "command", "wasm", "mcp", "native"];
+
+/// The same for people.
+fn run_kinds() -> String {
+    KINDS.join(", ")
 }
 
 impl Run {
@@ -135,6 +161,7 @@ impl Run {
             Self::Wasm { .. } => "wasm",
             Self::Mcp { .. } => "mcp",
             Self::Native => "native",
+            Self::None => "none",
         }
     }
 }

@@ -1,0 +1,491 @@
+//! Which keys there are and what type each has: one table, and the walk that holds a document
+//! against it.
+//!
+//! The walk never gives up: what has the wrong shape is reported and replaced by an empty value, so
+//! that the rules can look at the rest of the document in the same pass.
+
+use std::collections::HashSet;
+
+use serde_json::{Map, Value};
+
+use super::{
+    code,
+    report::{Path, Report, Step},
+    tree::{Entry, Node, Spot},
+};
+use crate::{Diagnostic, suggest};
+
+/// The keys of one table.
+pub(super) struct Shape {
+    /// How the table is written in the file.
+    title: &'static str,
+    keys: &'static [Key],
+}
+
+/// One key: its name, its type, and whether it must be there.
+struct Key {
+    name: &'static str,
+    kind: Kind,
+    required: bool,
+}
+
+/// The type of a value.
+enum Kind {
+    Text,
+    Texts,
+    Flag,
+    /// A whole number within bounds.
+    Whole(i64, i64),
+    /// A JSON document of any form.
+    Json,
+    Table(&'static Shape),
+    Tables(&'static Shape),
+}
+
+const fn must(name: &'static str, kind: Kind) -> Key {
+    Key {
+        name,
+        kind,
+        required: true,
+    }
+}
+
+const fn may(name: &'static str, kind: Kind) -> Key {
+    Key {
+        name,
+        kind,
+        required: false,
+    }
+}
+
+const fn shape(title: &'static str, keys: &'static [Key]) -> Shape {
+    Shape { title, keys }
+}
+
+/// The whole document.
+pub(super) static DOCUMENT: Shape = shape(
+    "the top of the file",
+    &[
+        must("manifest", Kind::Whole(0, u32::MAX as i64)),
+        must("plugin", Kind::Table(&PLUGIN)),
+        may("run", Kind::Table(&RUN)),
+        may("hook", Kind::Tables(&HOOK)),
+        may("tool", Kind::Tables(&TOOL)),
+        may("permission", Kind::Tables(&PERMISSION)),
+        may("database", Kind::Table(&DATABASE)),
+        may("requires", Kind::Table(&REQUIRES)),
+    ],
+);
+static PLUGIN: Shape = shape(
+    "[plugin]",
+    &[
+        must("name", Kind::Text),
+        must("version", Kind::Text),
+        must("description", Kind::Text),
+        may("capabilities", Kind::Texts),
+        may("api", Kind::Text),
+    ],
+);
+static RUN: Shape = shape(
+    "[run]",
+    &[
+        must("kind", Kind::Text),
+        may("entry", Kind::Text),
+        may("command", Kind::Texts),
+        may("env", Kind::Texts),
+    ],
+);
+static HOOK: Shape = shape(
+    "[[hook]]",
+    &[
+        must("on", Kind::Text),
+        may("priority", Kind::Whole(i32::MIN as i64, i32::MAX as i64)),
+        may("timeout", Kind::Text),
+        may("required", Kind::Flag),
+    ],
+);
+static TOOL: Shape = shape(
+    "[[tool]]",
+    &[
+        must("name", Kind::Text),
+        must("description", Kind::Text),
+        may("input_schema", Kind::Json),
+        may("output_schema", Kind::Json),
+        may("annotations", Kind::Table(&ANNOTATIONS)),
+        may("timeout", Kind::Text),
+    ],
+);
+static ANNOTATIONS: Shape = shape(
+    "[tool.annotations]",
+    &[
+        may("read_only", Kind::Flag),
+        may("destructive", Kind::Flag),
+        may("idempotent", Kind::Flag),
+        may("open_world", Kind::Flag),
+    ],
+);
+static PERMISSION: Shape = shape(
+    "[[permission]]",
+    &[must("allow", Kind::Text), may("reason", Kind::Text)],
+);
+static DATABASE: Shape = shape(
+    "[database]",
+    &[
+        must("migrations", Kind::Text),
+        may("renamed_from", Kind::Text),
+    ],
+);
+static REQUIRES: Shape = shape("[requires]", &[may("bin", Kind::Texts)]);
+
+/// All tables, for finding where a misplaced key belongs.
+static ALL: &[&Shape] = &[
+    &PLUGIN,
+    &RUN,
+    &HOOK,
+    &TOOL,
+    &PERMISSION,
+    &DATABASE,
+    &REQUIRES,
+    &DOCUMENT,
+];
+
+/// Words that other formats use for ours.
+static SYNONYMS: &[(&str, &str)] = &[
+    ("args", "command"),
+    ("cmd", "command"),
+    ("event", "on"),
+    ("exec", "command"),
+    ("hookname", "on"),
+    ("main", "entry"),
+    ("module", "entry"),
+    ("order", "priority"),
+    ("parameters", "input_schema"),
+    ("schema", "input_schema"),
+    ("timeout_ms", "timeout"),
+    ("type", "kind"),
+    ("runtime", "run"),
+];
+
+/// Holds a document against [`DOCUMENT`]; gives a value that the raw form can be read from.
+pub(super) fn check(document: &Spot<'_>, report: &mut Report) -> Value {
+    let mut walk = Walk {
+        path: Vec::new(),
+        report,
+    };
+    match &document.node {
+        Node::Table(entries) => walk.table(document, entries, &DOCUMENT),
+        other => {
+            let message = format!("a manifest is a table, but this is {}", other.type_name());
+            let hint = "write an object with the keys `manifest` and `plugin`";
+            walk.broken(
+                document,
+                Diagnostic::error(code::TYPE, message).with_hint(hint),
+            );
+            Value::Object(Map::new())
+        }
+    }
+}
+
+struct Walk<'r> {
+    path: Vec<Step>,
+    report: &'r mut Report,
+}
+
+impl Walk<'_> {
+    fn table(&mut self, table: &Spot<'_>, entries: &[Entry<'_>], shape: &Shape) -> Value {
+        let mut out = Map::new();
+        for entry in entries {
+            let known = shape.keys.iter().find(|key| key.name == entry.key);
+            match known {
+                None => self.unknown(entry, shape),
+                Some(key) if out.contains_key(key.name) => self.duplicate(entry),
+                Some(key) => {
+                    self.path.push(Step::Key(key.name));
+                    if let Some(value) = self.value(&entry.value, key) {
+                        out.insert(key.name.to_owned(), value);
+                    }
+                    self.path.pop();
+                }
+            }
+        }
+        for key in shape.keys {
+            if key.required && !out.contains_key(key.name) {
+                self.path.push(Step::Key(key.name));
+                self.missing(table, key, shape);
+                out.insert(key.name.to_owned(), empty(&key.kind));
+                self.path.pop();
+            }
+        }
+        Value::Object(out)
+    }
+
+    /// The value of a key; nothing when it is as good as absent.
+    fn value(&mut self, spot: &Spot<'_>, key: &Key) -> Option<Value> {
+        Some(match (&key.kind, &spot.node) {
+            (_, Node::Null) => return None,
+            (Kind::Text, Node::Text(text)) => Value::from(text.as_ref()),
+            (Kind::Flag, Node::Flag(flag)) => Value::from(*flag),
+            (Kind::Whole(min, max), Node::Whole(number)) if (min..=max).contains(&number) => {
+                Value::from(*number)
+            }
+            (Kind::Texts, Node::List(items)) => self.texts(items),
+            (Kind::Table(shape), Node::Table(entries)) => self.table(spot, entries, shape),
+            (Kind::Tables(shape), Node::List(items)) => self.tables(items, shape),
+            (Kind::Json, _) => self.json(spot),
+            (kind, node) => {
+                self.wrong_type(spot, kind, node);
+                return Some(empty(kind));
+            }
+        })
+    }
+
+    fn texts(&mut self, items: &[Spot<'_>]) -> Value {
+        let text = |(n, item): (usize, &Spot<'_>)| match &item.node {
+            Node::Text(text) => Value::from(text.as_ref()),
+            node => {
+                self.path.push(Step::Index(n));
+                self.wrong_type(item, &Kind::Text, node);
+                self.path.pop();
+                Value::from("")
+            }
+        };
+        items.iter().enumerate().map(text).collect()
+    }
+
+    fn tables(&mut self, items: &[Spot<'_>], shape: &'static Shape) -> Value {
+        let table = |(n, item): (usize, &Spot<'_>)| {
+            self.path.push(Step::Index(n));
+            let value = match &item.node {
+                Node::Table(entries) => self.table(item, entries, shape),
+                node => {
+                    self.wrong_type(item, &Kind::Table(shape), node);
+                    empty(&Kind::Table(shape))
+                }
+            };
+            self.path.pop();
+            value
+        };
+        items.iter().enumerate().map(table).collect()
+    }
+
+    /// A value of any form, as long as JSON can hold it.
+    fn json(&mut self, spot: &Spot<'_>) -> Value {
+        match &spot.node {
+            Node::Null => Value::Null,
+            Node::Flag(flag) => Value::from(*flag),
+            Node::Whole(number) => Value::from(*number),
+            Node::Number(Some(number)) => Value::Number(number.clone()),
+            Node::Text(text) => Value::from(text.as_ref()),
+            Node::Number(None) => self.no_json(
+                spot,
+                "this number",
+                "write a finite number of at most 64 bits",
+            ),
+            Node::Date => self.no_json(spot, "a date", "write it as a text, in quotation marks"),
+            Node::List(items) => items.iter().map(|item| self.json(item)).collect(),
+            Node::Table(entries) => {
+                let mut out = Map::new();
+                let mut seen = HashSet::new();
+                for entry in entries {
+                    if !seen.insert(entry.key.as_ref()) {
+                        self.duplicate(entry);
+                    }
+                    let value = self.json(&entry.value);
+                    out.insert(entry.key.to_string(), value);
+                }
+                Value::Object(out)
+            }
+        }
+    }
+
+    fn no_json(&mut self, spot: &Spot<'_>, what: &str, hint: &str) -> Value {
+        let message = format!("`{}` must be JSON, which cannot hold {what}", self.here());
+        self.broken(spot, Diagnostic::error(code::TYPE, message).with_hint(hint));
+        Value::Null
+    }
+
+    fn wrong_type(&mut self, spot: &Spot<'_>, kind: &Kind, node: &Node<'_>) {
+        let here = self.here();
+        let message = match (kind, node) {
+            (Kind::Whole(min, max), Node::Whole(_)) => {
+                format!("`{here}` must be a whole number from {min} to {max}")
+            }
+            _ => format!(
+                "`{here}` must be {}, but is {}",
+                kind_name(kind),
+                node.type_name()
+            ),
+        };
+        let finding = Diagnostic::error(code::TYPE, message).with_hint(type_hint(kind, node));
+        self.broken(spot, finding);
+    }
+
+    fn missing(&mut self, table: &Spot<'_>, key: &Key, shape: &Shape) {
+        let message = format!("`{}` is missing from {}", key.name, shape.title);
+        let finding = Diagnostic::error(code::KEY_MISSING, message).with_hint(example(key));
+        self.broken(table, finding);
+    }
+
+    fn duplicate(&mut self, entry: &Entry<'_>) {
+        let message = format!("the key `{}` stands twice in the same table", entry.key);
+        let finding =
+            Diagnostic::error(code::KEY_DUPLICATE, message).with_hint("remove one of the two");
+        self.report
+            .add(&self.path, Some(entry.key_span.clone()), finding);
+    }
+
+    fn unknown(&mut self, entry: &Entry<'_>, shape: &Shape) {
+        let extension = self.path.is_empty() && entry.key.starts_with("x-");
+        if extension && matches!(entry.value.node, Node::Table(_) | Node::List(_)) {
+            return;
+        }
+        let message = format!("unknown key `{}` in {}", entry.key, shape.title);
+        let mut finding = Diagnostic::error(code::KEY_UNKNOWN, message);
+        if !self.report.is_full() {
+            finding = finding.with_hint(if extension {
+                format!("only tables may be added: [{}]", entry.key)
+            } else {
+                key_hint(&entry.key, shape)
+            });
+        }
+        self.report
+            .add(&self.path, Some(entry.key_span.clone()), finding);
+    }
+
+    fn broken(&mut self, spot: &Spot<'_>, finding: Diagnostic) {
+        self.report.broken(&self.path, spot.span.clone(), finding);
+    }
+
+    fn here(&self) -> String {
+        Path(&self.path).to_string()
+    }
+}
+
+/// A value that stands for one that is missing or wrong.
+fn empty(kind: &Kind) -> Value {
+    match kind {
+        Kind::Text => Value::from(""),
+        Kind::Flag => Value::from(false),
+        Kind::Whole(min, max) => Value::from(0.clamp(*min, *max)),
+        Kind::Texts | Kind::Tables(_) => Value::Array(Vec::new()),
+        Kind::Json => Value::Null,
+        Kind::Table(shape) => {
+            let required = shape.keys.iter().filter(|key| key.required);
+            required
+                .map(|key| (key.name.to_owned(), empty(&key.kind)))
+                .collect::<Map<_, _>>()
+                .into()
+        }
+    }
+}
+
+fn kind_name(kind: &Kind) -> &'static str {
+    match kind {
+        Kind::Text => "a text",
+        Kind::Texts => "a list of texts",
+        Kind::Flag => "true or false",
+        Kind::Whole(..) => "a whole number",
+        Kind::Json => "a JSON value",
+        Kind::Table(_) => "a table",
+        Kind::Tables(_) => "a list of tables",
+    }
+}
+
+fn type_hint(kind: &Kind, node: &Node<'_>) -> String {
+    match (kind, node) {
+        (Kind::Texts, Node::Text(text)) => {
+            let words: Vec<_> = text.split_whitespace().take(8).collect();
+            format!("write a list: {words:?}")
+        }
+        (Kind::Text, Node::List(_)) => "write a single text in quotation marks".to_owned(),
+        (Kind::Text, Node::Whole(number)) => {
+            format!("write it in quotation marks: \"{number}\"")
+        }
+        (Kind::Text, _) => "write it in quotation marks".to_owned(),
+        (Kind::Flag, _) => "write true or false, without quotation marks".to_owned(),
+        (Kind::Tables(shape), Node::Table(_)) => {
+            format!("each entry has a header of its own: {}", shape.title)
+        }
+        (Kind::Table(shape) | Kind::Tables(shape), _) => {
+            format!("write a table: {}", shape.title)
+        }
+        (Kind::Whole(..), _) => "write a whole number without quotation marks".to_owned(),
+        (Kind::Texts, _) => "write a list of texts, such as [\"a\", \"b\"]".to_owned(),
+        (Kind::Json, _) => "write a JSON value".to_owned(),
+    }
+}
+
+fn key_hint(key: &str, shape: &Shape) -> String {
+    let names = || shape.keys.iter().map(|key| key.name);
+    let synonym = SYNONYMS
+        .iter()
+        .find(|(word, ours)| *word == key && names().any(|name| name == *ours))
+        .map(|(_, ours)| *ours);
+    if let Some(name) = synonym.or_else(|| suggest::closest(key, names())) {
+        return format!("did you mean `{name}`?");
+    }
+    let home = ALL
+        .iter()
+        .find(|other| other.title != shape.title && other.keys.iter().any(|k| k.name == key));
+    if let Some(home) = home {
+        return format!("`{key}` belongs in {}", home.title);
+    }
+    let known: Vec<_> = names().map(|name| format!("`{name}`")).collect();
+    format!("known keys: {}", known.join(", "))
+}
+
+fn example(key: &Key) -> String {
+    let name = key.name;
+    match (&key.kind, name) {
+        (_, "manifest") => "write as the first line: manifest = 1".to_owned(),
+        (_, "version") => "add: version = \"0.1.0\"".to_owned(),
+        (_, "kind") => format!(
+            "add: kind = \"python\", or another of {}",
+            super::run_kinds()
+        ),
+        (_, "on") => "add the hook to answer, for example: on = \"prompt.submit\"".to_owned(),
+        (Kind::Table(shape) | Kind::Tables(shape), _) => format!("add a table {}", shape.title),
+        _ => format!("add: {name} = \"...\""),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every key of a document that has everything is in the table, and the other way round.
+    #[test]
+    fn the_table_and_the_raw_form_have_the_same_keys() {
+        fn keys(value: &Value, at: &str, out: &mut Vec<String>) {
+            match value {
+                Value::Object(fields) if !at.ends_with("_schema") => {
+                    for (key, value) in fields {
+                        out.push(format!("{at}.{key}"));
+                        keys(value, &format!("{at}.{key}"), out);
+                    }
+                }
+                Value::Array(items) => items.iter().for_each(|item| keys(item, at, out)),
+                _ => {}
+            }
+        }
+        fn names(shape: &Shape, at: &str, out: &mut Vec<String>) {
+            for key in shape.keys {
+                out.push(format!("{at}.{}", key.name));
+                if let Kind::Table(inner) | Kind::Tables(inner) = key.kind {
+                    names(inner, &format!("{at}.{}", key.name), out);
+                }
+            }
+        }
+        let raw = super::super::tests::everything();
+        let (mut have, mut want) = (Vec::new(), Vec::new());
+        keys(&serde_json::to_value(raw).unwrap(), "", &mut have);
+        names(&DOCUMENT, "", &mut want);
+        // `entry` and `command` exclude each other in a real manifest.
+        have.extend([".run.entry".to_owned(), ".run.command".to_owned()]);
+        for list in [&mut have, &mut want] {
+            list.sort();
+            list.dedup();
+        }
+        assert_eq!(have, want);
+    }
+}
