@@ -36,7 +36,7 @@ pub mod name;
 pub mod permission;
 pub mod plugin;
 pub mod span;
-mod suggest;
+pub mod suggest;
 pub mod tool;
 pub mod wire;
 

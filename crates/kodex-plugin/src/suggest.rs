@@ -4,7 +4,11 @@
 ///
 /// Words that differ only in case and in `_`, `-`, `.` or blanks are the same word here; beyond that
 /// about one mistake per three letters is forgiven.
-pub(crate) fn closest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+///
+/// ```
+/// assert_eq!(kodex_plugin::suggest::closest("promt.submit", ["prompt.submit", "tool.after"]), Some("prompt.submit"));
+/// ```
+pub fn closest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     // Nobody mistypes a word of this length; comparing it would only cost time.
     if word.len() > 64 {
         return None;

@@ -1,1 +1,58 @@
-//! Under construction.
+//! Kodex, the plugin runtime for coding agents.
+//!
+//! Embed a [`Runtime`]: it finds plugins, loads them, and dispatches hooks and tool calls to them
+//! under a guard, so that no plugin can take the host down.
+//!
+//! Data flows one way through five stages, and the modules are that pipeline:
+//!
+//! ```text
+//! discover -> load -> register -> dispatch -> observe
+//! Candidate   Loaded  Catalog     Outcome     Record, metrics, report
+//! ```
+//!
+//! | stage | module | fails with |
+//! |---|---|---|
+//! | [`discover`] | where plugins may be; nothing is executed | never |
+//! | `load` | manifest, settings, backend | [`LoadError`] in strict mode |
+//! | `register` | the immutable catalog, swapped whole | conflicts stand in the ledger |
+//! | `dispatch` | guard, call, combine | [`DispatchError`], [`ToolError`] |
+//! | `observe` | ledger, metrics, doctor, explain | never |
+//!
+//! Start with [`Runtime::builder`]; `examples/embed` is a small agent around it.
+//!
+//! The library reads no environment, no home folder and no wall clock; the embedder hands in ready
+//! values.
+#![warn(missing_docs)]
+
+mod builder;
+mod clock;
+pub mod discover;
+mod dispatch;
+mod host;
+mod load;
+mod observe;
+mod register;
+mod runtime;
+mod settings;
+mod tasks;
+
+pub use builder::Builder;
+pub use clock::SystemClock;
+pub use dispatch::{
+    Breaker, BreakerSettings, BreakerState, Decision, DispatchError, DispatchOptions, Entry, Folded,
+    Outcome, Override, ToolError, Typed, Verdict,
+};
+#[cfg(feature = "worker")]
+pub use kodex_backend::python;
+pub use kodex_plugin::{
+    self as contract, Call, Combine, Context, Define, Diagnostic, Failure, Hook, Json, JsonError, Limits,
+    Manifest, Plugin, PluginError, PluginName, Position, Reply, Request, RequestKind, Severity, Tool,
+};
+#[cfg(feature = "worker")]
+pub use load::Python;
+pub use load::LoadError;
+pub use observe::{
+    Doctor, DoctorPlugin, Explanation, Finding, KeyMetrics, PluginMetrics, Reason, Record, Status, Why,
+};
+pub use runtime::{Reloaded, Runtime};
+pub use settings::{GuardSettings, PluginSettings};

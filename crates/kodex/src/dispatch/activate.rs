@@ -1,0 +1,107 @@
+//! Activation at the first request: once, by a task of the runtime's own, so that a caller who goes
+//! away does not leave a plugin half started, and with a deadline of its own, so that a slow import
+//! does not count against the hook's timeout.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::Instant,
+};
+
+use kodex_plugin::{Call, Context, Failure, PluginError};
+use tokio::sync::watch;
+
+use crate::{
+    host::PluginHost,
+    register::{Activation, Slot, lock},
+    runtime::Shared,
+};
+
+impl Slot {
+    /// Whether the plugin has been activated.
+    pub(crate) fn is_active(&self) -> bool {
+        self.active.load(std::sync::atomic::Ordering::Acquire)
+    }
+}
+
+/// Starts the activation of a plugin without waiting for it.
+pub(crate) fn start(shared: &Shared, slot: &Arc<Slot>) {
+    let mut state = lock(&slot.activation);
+    if !matches!(*state, Activation::Idle) {
+        return;
+    }
+    let (tell, told) = watch::channel(None);
+    *state = Activation::Running(told);
+    drop(state);
+    let (slot, timeout) = (slot.clone(), shared.guard.activation_timeout);
+    let context = Context {
+        plugin: slot.name.clone(),
+        config: slot.context.clone(),
+        grants: Vec::new(),
+        host: Arc::new(PluginHost::new(slot.name.clone(), shared.clock.clone())),
+    };
+    shared.tasks.spawn(async move {
+        let result = match tokio::time::timeout(timeout, activate(&slot, context)).await {
+            Ok(result) => result,
+            Err(_) => Err(PluginError::new(
+                Failure::Timeout,
+                "activate.timeout",
+                format!("the plugin did not start within {} ms", timeout.as_millis()),
+            )),
+        };
+        let next = if result.is_ok() { Activation::Done } else { Activation::Idle };
+        *lock(&slot.activation) = next;
+        slot.active.store(result.is_ok(), std::sync::atomic::Ordering::Release);
+        // Nobody may be waiting any more.
+        let _ = tell.send(Some(result));
+    });
+}
+
+async fn activate(slot: &Slot, context: Context) -> Result<(), PluginError> {
+    match catch_unwind(AssertUnwindSafe(|| slot.plugin.activate(context))) {
+        Ok(Call::Ready(result)) => result,
+        Ok(Call::Pending(future)) => future.await,
+        Err(_) => Err(PluginError::new(
+            Failure::Crash,
+            "native.panicked",
+            "the plugin panicked while it was activated",
+        )),
+    }
+}
+
+/// Waits until the plugin is active, starting it if nobody did.
+pub(crate) async fn ensure(
+    shared: &Shared,
+    slot: &Arc<Slot>,
+    no_later_than: Option<Instant>,
+) -> Result<(), PluginError> {
+    start(shared, slot);
+    let mut told = match &*lock(&slot.activation) {
+        Activation::Done => return Ok(()),
+        Activation::Running(told) => told.clone(),
+        // It failed between the two lines above; the next call tries again.
+        Activation::Idle => {
+            let text = "the plugin failed to start a moment ago";
+            return Err(PluginError::new(Failure::Unavailable, "activate.failed", text));
+        }
+    };
+    let wait = async {
+        match told.wait_for(Option::is_some).await {
+            Ok(result) => result.clone().unwrap_or(Ok(())),
+            Err(_) => Err(PluginError::new(
+                Failure::Unavailable,
+                "runtime.stopped",
+                "the runtime was shut down while the plugin started",
+            )),
+        }
+    };
+    let Some(latest) = no_later_than else { return wait.await };
+    let left = latest.saturating_duration_since(shared.clock.now());
+    tokio::time::timeout(left, wait).await.unwrap_or_else(|_| {
+        Err(PluginError::new(
+            Failure::BudgetSpent,
+            "event.budget_spent",
+            "the event's time was over before the plugin had started",
+        ))
+    })
+}

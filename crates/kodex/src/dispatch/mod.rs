@@ -1,0 +1,226 @@
+//! Stage four: call the subscribers of a hook, each under the [guard], and combine.
+
+mod activate;
+mod breaker;
+mod combine;
+mod error;
+mod guard;
+pub(crate) mod observed;
+mod outcome;
+pub(crate) mod tool;
+mod typed;
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use kodex_plugin::{Combine, Failure, Json, PluginError, Reply, RequestKind};
+
+pub use breaker::{Breaker, BreakerSettings, BreakerState, Override};
+pub use error::{DispatchError, ToolError};
+pub use outcome::{Decision, Entry, Folded, Outcome, Verdict};
+pub use typed::Typed;
+
+use crate::{
+    register::{Route, Subscriber},
+    runtime::Shared,
+};
+
+/// How one event is dispatched. The default is what the hook's spec says, to everyone.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct DispatchOptions {
+    /// The first failure of a plugin ends the dispatch with an error.
+    pub fail_fast: bool,
+    /// Only plugins that offer this capability are asked.
+    pub capability: Option<String>,
+    /// Combine in another way than the hook's spec says. `Collect` shows what everyone answers.
+    pub combine: Option<Combine>,
+    /// Wall time for the whole event, instead of the guard's event budget.
+    pub budget: Option<Duration>,
+}
+
+/// One event on its way through the subscribers.
+struct Event<'a> {
+    shared: &'a Arc<Shared>,
+    route: &'a Route,
+    options: &'a DispatchOptions,
+    combine: Combine,
+    no_later_than: Option<Instant>,
+}
+
+/// Dispatches one event.
+pub(crate) async fn dispatch(
+    shared: &Arc<Shared>,
+    route: &Route,
+    payload: Json,
+    options: &DispatchOptions,
+) -> Result<Outcome, DispatchError> {
+    let _permit = enter(shared).await;
+    let combine = options.combine.unwrap_or(route.spec.combine);
+    let now = shared.clock.now();
+    let budget = options.budget.or_else(|| match combine {
+        Combine::Chain | Combine::Decide => Some(shared.guard.event_budget),
+        Combine::Observe | Combine::Collect | Combine::First => None,
+    });
+    let no_later_than = budget.map(|budget| now + budget);
+    let event = Event { shared, route, options, combine, no_later_than };
+    match combine {
+        Combine::Observe => Ok(event.observe(payload)),
+        Combine::Collect => event.collect(&payload, now).await,
+        Combine::Chain => event.chain(payload, now).await,
+        Combine::Decide => event.decide(&payload, now).await,
+        Combine::First => event.first(&payload, now).await,
+    }
+}
+
+/// One place among the events that may run at the same time. Native plugins that answer at once
+/// rarely meet it; it bounds what a host has under way when workers are slow.
+async fn enter(shared: &Shared) -> Option<tokio::sync::SemaphorePermit<'_>> {
+    match shared.events.try_acquire() {
+        Ok(permit) => Some(permit),
+        Err(_) => shared.events.acquire().await.ok(),
+    }
+}
+
+impl<'a> Event<'a> {
+    /// The subscribers that are meant, with the slow part of starting them under way for all.
+    fn subscribers(&self) -> impl Iterator<Item = &'a Subscriber> + use<'a> {
+        let wanted = self.options.capability.as_deref();
+        for subscriber in self.route.subscribers.iter().filter(|s| offers(s, wanted)) {
+            if !subscriber.slot.is_active() {
+                activate::start(self.shared, &subscriber.slot);
+            }
+        }
+        self.route.subscribers.iter().filter(move |subscriber| offers(subscriber, wanted))
+    }
+
+    async fn ask(&self, to: &Subscriber, payload: &Json, now: Instant) -> guard::Answer {
+        if self.no_later_than.is_some_and(|latest| latest <= now) {
+            let text = "the event's time was over before this plugin's turn";
+            let error = PluginError::new(Failure::BudgetSpent, "event.budget_spent", text);
+            *to.cell.lock().counts.failed.entry(Failure::BudgetSpent).or_default() += 1;
+            return guard::Answer { result: Err(error), at: now };
+        }
+        let ask = guard::Ask {
+            slot: &to.slot,
+            cell: &to.cell,
+            kind: RequestKind::Hook,
+            name: self.route.hook.as_str(),
+            payload,
+            timeout: to.timeout,
+            no_later_than: self.no_later_than,
+            // Asked to collect a gate's answers, any form will do.
+            check: match self.combine {
+                Combine::Decide if !to.catch_all => combine::check_decision,
+                _ => guard::any_reply,
+            },
+        };
+        guard::call(self.shared, ask, now).await
+    }
+
+    fn start(&self) -> Vec<Entry> {
+        Vec::with_capacity(self.route.subscribers.len())
+    }
+
+    /// Keeps an answer; with fail-fast a failure ends the event.
+    fn keep(
+        &self,
+        entries: &mut Vec<Entry>,
+        to: &Subscriber,
+        result: Result<Reply, PluginError>,
+    ) -> Result<(), DispatchError> {
+        match result {
+            Err(error) if self.options.fail_fast => Err(DispatchError::PluginFailed {
+                plugin: to.slot.name.clone(),
+                hook: self.route.hook.clone(),
+                error,
+            }),
+            result => {
+                entries.push(Entry { plugin: to.slot.name.clone(), result });
+                Ok(())
+            }
+        }
+    }
+
+    fn finish(&self, entries: Vec<Entry>, folded: Folded) -> Outcome {
+        Outcome { hook: self.route.hook.clone(), combine: self.combine, entries, folded }
+    }
+
+    fn observe(&self, payload: Json) -> Outcome {
+        let payload = Arc::new(payload);
+        for to in self.subscribers() {
+            observed::tell(self.shared, to, &self.route.hook, &payload);
+        }
+        self.finish(Vec::new(), Folded::Nothing)
+    }
+
+    async fn collect(&self, payload: &Json, mut now: Instant) -> Result<Outcome, DispatchError> {
+        let mut entries = self.start();
+        for to in self.subscribers() {
+            let answer = self.ask(to, payload, now).await;
+            now = answer.at;
+            self.keep(&mut entries, to, answer.result)?;
+        }
+        Ok(self.finish(entries, Folded::Nothing))
+    }
+
+    async fn chain(&self, mut payload: Json, mut now: Instant) -> Result<Outcome, DispatchError> {
+        let mut entries = self.start();
+        for to in self.subscribers() {
+            let answer = self.ask(to, &payload, now).await;
+            now = answer.at;
+            match &answer.result {
+                Ok(reply) => payload = combine::next_payload(reply.clone()).unwrap_or(payload),
+                Err(error) if to.required => {
+                    let verdict = combine::unavailable(&to.slot.name, error);
+                    self.shared.n_gates_unavailable.fetch_add(1, Ordering::Relaxed);
+                    self.keep(&mut entries, to, answer.result)?;
+                    return Ok(self.finish(entries, Folded::Stopped(verdict)));
+                }
+                Err(_) => {}
+            }
+            self.keep(&mut entries, to, answer.result)?;
+        }
+        Ok(self.finish(entries, Folded::Payload(payload)))
+    }
+
+    async fn decide(&self, payload: &Json, mut now: Instant) -> Result<Outcome, DispatchError> {
+        let mut entries = self.start();
+        let mut verdict = Verdict::allow();
+        for to in self.subscribers() {
+            let answer = self.ask(to, payload, now).await;
+            now = answer.at;
+            if answer.result.is_err() && !to.catch_all {
+                self.shared.n_gates_unavailable.fetch_add(1, Ordering::Relaxed);
+            }
+            verdict = combine::decide(verdict, &to.slot.name, &answer.result, !to.catch_all);
+            self.keep(&mut entries, to, answer.result)?;
+            // Nothing beats a denial, so the rest need not be asked.
+            if verdict.decision == Decision::Deny {
+                break;
+            }
+        }
+        Ok(self.finish(entries, Folded::Decided(verdict)))
+    }
+
+    async fn first(&self, payload: &Json, mut now: Instant) -> Result<Outcome, DispatchError> {
+        let mut entries = self.start();
+        for to in self.subscribers() {
+            let answer = self.ask(to, payload, now).await;
+            now = answer.at;
+            let won = answer.result.as_ref().ok().and_then(|reply| combine::next_payload(reply.clone()));
+            self.keep(&mut entries, to, answer.result)?;
+            if let Some(json) = won {
+                return Ok(self.finish(entries, Folded::Won(to.slot.name.clone(), json)));
+            }
+        }
+        Ok(self.finish(entries, Folded::NobodyAnswered))
+    }
+}
+
+fn offers(subscriber: &Subscriber, wanted: Option<&str>) -> bool {
+    wanted.is_none_or(|wanted| {
+        subscriber.slot.manifest.capabilities.iter().any(|name| name.as_str() == wanted)
+    })
+}

@@ -1,0 +1,67 @@
+//! What a reload compares to decide whether a plugin is still the same: its declaration, its
+//! settings, and size and time of the files in its folder. Only reloads care; a first load pays for
+//! the walk once for each plugin with a folder of its own.
+
+use std::{
+    fs,
+    hash::{DefaultHasher, Hash, Hasher},
+    os::unix::fs::MetadataExt,
+    path::Path,
+};
+
+use kodex_plugin::{Json, Manifest};
+
+use super::{Candidate, Place};
+use crate::settings::PluginSettings;
+
+/// Folders whose content is not the plugin's own work.
+const PASSED_OVER: &[&str] = &["node_modules", "__pycache__", "target", "dist-info"];
+/// A walk looks at no more files and no deeper than this; a plugin that is larger has a build step,
+/// whose result lies near the root.
+const MAX_FILES: usize = 1_000;
+const MAX_DEPTH: usize = 4;
+
+pub(super) fn of(candidate: &Candidate, manifest: &Manifest, settings: &PluginSettings, context: &Json) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    candidate.source.hash(&mut hasher);
+    format!("{manifest:?}").hash(&mut hasher);
+    (settings.priority, settings.timeout).hash(&mut hasher);
+    context.text().hash(&mut hasher);
+    match &candidate.place {
+        Place::PythonFile(file) | Place::PythonObject { file, .. } => stat(file, &mut hasher),
+        Place::Manifest { file, root } if file.file_name().is_some_and(|name| name == "kodex.toml") => {
+            walk(root, 0, &mut 0, &mut hasher);
+        }
+        Place::Manifest { file, .. } => stat(file, &mut hasher),
+        Place::Native(plugin) => std::sync::Arc::as_ptr(plugin).cast::<()>().hash(&mut hasher),
+    }
+    hasher.finish()
+}
+
+fn stat(file: &Path, hasher: &mut DefaultHasher) {
+    if let Ok(meta) = fs::metadata(file) {
+        (meta.size(), meta.mtime(), meta.mtime_nsec(), meta.ino()).hash(hasher);
+    }
+}
+
+fn walk(folder: &Path, depth: usize, n_files: &mut usize, hasher: &mut DefaultHasher) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    let mut names: Vec<_> = entries.flatten().map(|entry| entry.file_name()).collect();
+    names.sort();
+    for name in names {
+        let hidden = name.as_encoded_bytes().starts_with(b".");
+        if hidden || PASSED_OVER.iter().any(|skip| name == *skip) || *n_files >= MAX_FILES {
+            continue;
+        }
+        let path = folder.join(&name);
+        name.hash(hasher);
+        match fs::symlink_metadata(&path) {
+            Ok(meta) if meta.is_dir() && depth < MAX_DEPTH => walk(&path, depth + 1, n_files, hasher),
+            Ok(_) => {
+                *n_files += 1;
+                stat(&path, hasher);
+            }
+            Err(_) => {}
+        }
+    }
+}

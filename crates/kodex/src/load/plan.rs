@@ -1,0 +1,137 @@
+//! What to load and how: the builder's ready values, and what is worked out from them.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    ffi::OsString,
+    path::PathBuf,
+    sync::Arc,
+};
+
+use kodex_plugin::{Diagnostic, Json, Plugin};
+use serde_json::Value;
+
+use super::Loaded;
+use crate::{discover::Sources, settings::PluginSettings};
+
+/// Everything the builder was told about plugins.
+#[derive(Clone, Default)]
+pub(crate) struct Plan {
+    pub(crate) directories: Vec<PathBuf>,
+    pub(crate) native: Vec<Arc<dyn Plugin>>,
+    pub(crate) settings: BTreeMap<String, PluginSettings>,
+    pub(crate) default_context: Json,
+    pub(crate) strict: bool,
+    /// Folders in which programs are looked for.
+    pub(crate) search_path: Vec<PathBuf>,
+    /// Variables that plugins may ask for by name.
+    pub(crate) variables: HashMap<OsString, OsString>,
+    #[cfg(feature = "worker")]
+    pub(crate) python: Option<Python>,
+}
+
+/// How Python plugins are found and run.
+#[cfg(feature = "worker")]
+#[derive(Debug, Clone)]
+pub struct Python {
+    /// How the interpreter is found.
+    pub search: kodex_backend::python::Search,
+    /// Where the SDK and the cache of manifests are kept.
+    pub cache_dir: PathBuf,
+    /// Whether installed packages with entry points are plugins too.
+    pub entry_points: bool,
+    /// Whether failures are inspected again although nothing changed.
+    pub retry_failures: bool,
+    /// How long one plugin may take to be imported and to say what it declares.
+    pub inspect_timeout: std::time::Duration,
+}
+
+/// Sources, and what was found while they were worked out.
+pub(crate) struct PlannedSources {
+    pub(crate) sources: Sources,
+    pub(crate) diagnostics: Vec<Diagnostic>,
+}
+
+impl Plan {
+    /// The sources of one load.
+    pub(crate) fn sources(&self) -> PlannedSources {
+        let mut sources = Sources {
+            directories: self.directories.clone(),
+            site_dirs: Vec::new(),
+            native: self.native.clone(),
+        };
+        let diagnostics = self.add_packages(&mut sources);
+        PlannedSources { sources, diagnostics }
+    }
+
+    #[cfg(feature = "worker")]
+    fn add_packages(&self, sources: &mut Sources) -> Vec<Diagnostic> {
+        let Some(python) = self.python.as_ref().filter(|python| python.entry_points) else {
+            return Vec::new();
+        };
+        match kodex_backend::python::Interpreter::find(&python.search) {
+            Ok(found) => {
+                sources.site_dirs = found.interpreter.site_dirs;
+                found.notes
+            }
+            // Whoever has a Python plugin hears of it with that plugin; others need no Python.
+            Err(_) => Vec::new(),
+        }
+    }
+
+    #[cfg(not(feature = "worker"))]
+    fn add_packages(&self, _: &mut Sources) -> Vec<Diagnostic> {
+        Vec::new()
+    }
+
+    /// The interpreter that plugins get, for the report.
+    pub(crate) fn python_found(&self) -> Option<String> {
+        #[cfg(feature = "worker")]
+        if let Some(python) = &self.python
+            && let Ok(found) = kodex_backend::python::Interpreter::find(&python.search)
+        {
+            return Some(found.interpreter.program.display().to_string());
+        }
+        None
+    }
+
+    /// What the user says about a plugin.
+    pub(crate) fn settings_of(&self, name: &str) -> PluginSettings {
+        self.settings.get(name).cloned().unwrap_or_default()
+    }
+
+    /// The default context with the plugin's own laid over it, key by key.
+    pub(crate) fn context_of(&self, settings: &PluginSettings) -> Json {
+        let (Value::Object(base), Value::Object(own)) =
+            (self.default_context.value(), settings.context.value())
+        else {
+            return settings.context.clone();
+        };
+        let mut merged = base.clone();
+        merged.extend(own.iter().map(|(key, value)| (key.clone(), value.clone())));
+        Json::from(Value::Object(merged))
+    }
+
+    /// Programs that are on no folder of the search path.
+    pub(crate) fn missing_programs(&self, programs: &[String]) -> Vec<String> {
+        let is_there = |program: &String| self.search_path.iter().any(|dir| dir.join(program).is_file());
+        programs.iter().filter(|program| !is_there(program)).cloned().collect()
+    }
+
+    /// Settings for a plugin that nobody found are most often a typing error.
+    pub(crate) fn warn_of_unknown_settings(&self, loaded: &mut Loaded) {
+        for name in self.settings.keys() {
+            let is_known = loaded.slots.iter().any(|slot| slot.name.as_str() == name)
+                || loaded.absent.iter().any(|absent| absent.name.as_deref() == Some(name));
+            if is_known {
+                continue;
+            }
+            let names = loaded.slots.iter().map(|slot| slot.name.as_str());
+            let hint = match kodex_plugin::suggest::closest(name, names) {
+                Some(similar) => format!("did you mean '{similar}'?"),
+                None => "remove the table, or install the plugin".to_owned(),
+            };
+            let text = format!("the configuration speaks of plugin '{name}', which was not found");
+            loaded.diagnostics.push(Diagnostic::warning("config.plugin.unknown", text).with_plugin(name).with_hint(hint));
+        }
+    }
+}
