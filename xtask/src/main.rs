@@ -43,6 +43,8 @@ enum Task {
         peers: bool,
     },
     /// Run the `kodex` binary of this checkout, after making sure that Python is there
+    // `--help` and its like belong to `kodex`.
+    #[command(disable_help_flag = true)]
     Kodex {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,

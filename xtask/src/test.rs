@@ -62,11 +62,11 @@ fn rust_docs(root: &Path) -> Result<()> {
 
 fn python_sdk(root: &Path) -> Result<()> {
     Step::new("python3", SCRIPTS)
-        .args(["-m", "unittest", "discover", "-s", "tests"])
-        .dir(root.join("sdks/python"))
+        .args(["-m", "unittest", "discover", "-s", "sdks/python/tests"])
+        .dir(root)
+        .env("PYTHONPATH", root.join("sdks/python/src"))
         // Compiled files beside the sources would be found by the next listing of this folder.
         .env("PYTHONDONTWRITEBYTECODE", "1")
-        .without_env("PYTHONPATH")
         .run()
 }
 

@@ -1,13 +1,16 @@
-//! Every Rust file says at its top what it is.
+//! Every Rust file says at its top what it is; a file of tests says it by its name.
 
 use super::{Finding, Repository};
 
 pub(super) fn check(repository: &Repository) -> Vec<Finding> {
-    let without = repository.rust().filter(|file| {
-        let first = file.text().lines().find(|line| !line.trim().is_empty());
-        // A script on the first line is how a single file with its own dependencies starts.
-        !first.is_some_and(|line| line.starts_with("//!") || line.starts_with("#!/"))
-    });
+    let without = repository
+        .rust()
+        .filter(|file| !file.is_test())
+        .filter(|file| {
+            let first = file.text().lines().find(|line| !line.trim().is_empty());
+            // A script on the first line is how a single file with its own dependencies starts.
+            !first.is_some_and(|line| line.starts_with("//!") || line.starts_with("#!/"))
+        });
     without
         .map(|file| {
             Finding::new(
@@ -30,6 +33,7 @@ mod tests {
                 ("b.rs", "use std::fs;\n"),
                 ("c.rs", ""),
                 ("d.py", "import os\n"),
+                ("a/tests/it/e.rs", "use std::fs;\n"),
             ],
             &[
                 "b.rs:1: does not begin with `//!`: what it is, why, what it refuses to do",

@@ -1,6 +1,6 @@
 //! What is in the repository is done: no stubs, no tests that do not run, no notes to do it later.
 
-use super::text::{has_word, numbered};
+use super::text::numbered;
 use super::{Finding, Repository};
 
 const STUBS: &[&str] = &[
@@ -22,21 +22,25 @@ const NOTES: &[&str] = &[
 
 pub(super) fn check(repository: &Repository) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for file in repository.with_ending(&["rs", "py", "js", "mjs", "ts", "sh", "md", "toml"]) {
+    for file in repository.with_ending(&["rs", "py", "js", "mjs", "ts", "sh", "toml"]) {
         for (number, line) in numbered(file.text()) {
-            let stub = STUBS
-                .iter()
-                .find(|stub| line.contains(**stub) && !file.has_ending(&["md"]));
-            if let Some(found) = stub.or_else(|| NOTES.iter().find(|note| has_word(line, note))) {
-                findings.push(Finding::new(
-                    file,
-                    number,
-                    format!("`{found}`: nothing is left for later"),
-                ));
+            let stub = STUBS.iter().find(|stub| line.contains(**stub));
+            if let Some(found) = stub.or_else(|| note(line)) {
+                let message = format!("`{found}`: nothing is left for later");
+                findings.push(Finding::new(file, number, message));
             }
         }
     }
     findings
+}
+
+/// The word with which a comment begins that leaves something for later.
+fn note(line: &str) -> Option<&'static &'static str> {
+    let line = line.trim_start();
+    let comment = line.strip_prefix("//").or_else(|| line.strip_prefix('#'))?;
+    NOTES
+        .iter()
+        .find(|note| comment.trim_start().starts_with(**note))
 }
 
 #[cfg(test)]
