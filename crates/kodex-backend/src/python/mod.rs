@@ -1,14 +1,16 @@
 //! Python plugins before they run: which interpreter, which installed packages offer plugins, the
 //! embedded SDK, and what a plugin without a manifest file declares in code.
 //!
-//! Everything but `inspect` reads files only; listing unchanged plugins starts no Python. Nothing
+//! Everything but [`inspect`] reads files only; listing unchanged plugins starts no Python. Nothing
 //! here decides whether a plugin may run, and nothing keeps a plugin running: that is the worker's.
 
 pub mod entry_points;
+pub mod inspect;
 pub mod interpreter;
 pub mod sdk;
 
 pub use entry_points::{EntryPoint, GROUP, Scanned, entry_points};
+pub use inspect::{InspectError, Inspection, Inspector, Source, Subject};
 pub use interpreter::{Found, Identity, Interpreter, InterpreterError, Search, Variables};
 pub use sdk::{Sdk, SdkError};
 

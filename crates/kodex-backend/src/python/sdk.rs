@@ -24,12 +24,17 @@ macro_rules! files {
 
 /// Every file of the SDK. A test compares this with the folder.
 const FILES: &[(&str, &str)] = files![
+    "kodex/__init__.py",
+    "kodex/_aio.py",
+    "kodex/_inspect.py",
     "kodex/_json.py",
     "kodex/_load.py",
+    "kodex/_schema.py",
     "kodex/_serve.py",
     "kodex/_wire.py",
     "kodex/_worker.py",
     "kodex/py.typed",
+    "kodex/testing.py",
     "kodex_plugin_system/__init__.py",
     "kodex_plugin_system/base.py",
     "kodex_plugin_system/errors.py",

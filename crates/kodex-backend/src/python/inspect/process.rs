@@ -1,0 +1,481 @@
+//! One running inspector: requests go in a little ahead of their answers, and whatever ends the
+//! exchange is blamed on the source at its front.
+
+use std::{
+    borrow::Cow,
+    collections::VecDeque,
+    ffi::OsString,
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use kodex_plugin::{
+    Json, Limits, json,
+    wire::{self, ErrorObject, Frame, Id, method},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use tokio::{
+    net::unix::pipe,
+    time::{Instant, sleep_until, timeout},
+};
+
+use super::{
+    InspectError, Inspection, Inspector, Source, Subject,
+    lines::Lines,
+    tail::{Tail, shown},
+};
+use crate::{
+    python::sdk,
+    supervise::{self, Group, Spec},
+};
+
+/// Requests that may wait in the inspector's pipe. Without any, each source would cost a wake-up of
+/// both sides more.
+const N_AHEAD: usize = 16;
+
+/// Requests are written ahead only up to about this many bytes, a pipe's default capacity.
+const BYTES_AHEAD: usize = 64 << 10;
+
+/// How long Python may take to start, on a loaded machine, before anything of a plugin runs.
+const START: Duration = Duration::from_secs(20);
+
+/// How long a process that closed its pipes may take to exit before it is ended.
+const EXIT: Duration = Duration::from_millis(500);
+
+/// No plugin has business writing here; some lines are forgiven, more are a flood.
+const STRAY_LINES: usize = 100;
+
+/// A method that no inspector has. Its answer, an error, says that Python is up and that from here
+/// on time is the first source's.
+const READY: &str = "ready";
+const READY_ID: u64 = 1;
+
+/// How much of a stray line goes into a message.
+const SHOWN: usize = 200;
+
+/// Why a process serves no more sources.
+pub(super) enum Ending {
+    /// All are done.
+    Finished,
+    /// The source after the last one done is to blame.
+    Blamed(InspectError),
+    /// Python or the SDK does not work; no source is to blame.
+    Unusable(String),
+}
+
+pub(super) struct Process<'a> {
+    inspector: &'a Inspector,
+    group: Group,
+    stdin: Option<pipe::Sender>,
+    stdout: pipe::Receiver,
+    stderr: Option<pipe::Receiver>,
+    lines: Lines,
+    log: Tail,
+    outgoing: Vec<u8>,
+    n_written: usize,
+    is_up: bool,
+    n_stray: usize,
+}
+
+/// What happened while waiting.
+enum Happened {
+    Nothing,
+    /// Standard output has more bytes.
+    Output,
+    Ended,
+    Late,
+}
+
+#[derive(Serialize)]
+struct Params<'a> {
+    source: WireSource<'a>,
+    context: &'a Json,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum WireSource<'a> {
+    File { file: String },
+    Object { object: &'a str, path: Vec<String> },
+}
+
+#[derive(Deserialize)]
+struct Answer<'a> {
+    #[serde(borrow)]
+    manifest: &'a RawValue,
+}
+
+impl<'a> Process<'a> {
+    pub(super) fn start(inspector: &'a Inspector) -> io::Result<Self> {
+        let running = supervise::spawn(&Spec {
+            program: inspector.program.clone(),
+            args: vec![
+                // Isolated: neither the folder nor variables nor the user's packages change what
+                // is imported.
+                OsString::from("-I"),
+                inspector.sdk_dir.join(sdk::ENTRY).into(),
+                OsString::from("--inspect"),
+            ],
+            env: inspector.env.clone(),
+            cwd: inspector.cwd.clone(),
+            mark: supervise::mark(),
+        })?;
+        Ok(Self {
+            inspector,
+            group: running.group,
+            stdin: Some(running.stdin),
+            stdout: running.stdout,
+            stderr: Some(running.stderr),
+            lines: Lines::new(inspector.limits.frame_bytes),
+            log: Tail::new(inspector.limits.stderr_bytes),
+            outgoing: Vec::new(),
+            n_written: 0,
+            is_up: false,
+            n_stray: 0,
+        })
+    }
+
+    /// Serves the subjects in order and appends an inspection for each that was answered.
+    pub(super) async fn serve(
+        mut self,
+        subjects: &[Subject],
+        done: &mut Vec<Inspection>,
+    ) -> Ending {
+        let ending = self.exchange(subjects, done).await;
+        if matches!(ending, Ending::Finished) {
+            // The end of its input is the inspector's sign to exit.
+            self.stdin = None;
+            let _ = timeout(EXIT, self.group.ended()).await;
+        }
+        self.group.end(Duration::ZERO).await;
+        ending
+    }
+
+    async fn exchange(&mut self, subjects: &[Subject], done: &mut Vec<Inspection>) -> Ending {
+        let mut turn = Turn {
+            subjects,
+            n_asked: 0,
+            n_done: 0,
+            refused: VecDeque::new(),
+            done,
+        };
+        if let Ok(line) = wire::write_request(&Id::Number(READY_ID), READY, ()) {
+            self.outgoing.extend(line);
+        }
+        let mut due_at = Instant::now() + START;
+        loop {
+            self.ask_ahead(&mut turn);
+            turn.settle_refused();
+            if turn.is_over() {
+                return Ending::Finished;
+            }
+            let happened = match self.wait(due_at).await {
+                // What it wrote last may have come between the two looks.
+                Happened::Ended => self.fill(),
+                other => other,
+            };
+            match happened {
+                Happened::Nothing => {}
+                Happened::Late => return self.late(),
+                Happened::Ended => return self.ended().await,
+                Happened::Output => {
+                    let before = (self.is_up, turn.n_done);
+                    if let Err(error) = self.read_answers(&mut turn) {
+                        return Ending::Blamed(error);
+                    }
+                    if before != (self.is_up, turn.n_done) {
+                        due_at = Instant::now() + self.inspector.deadline;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Keeps a few requests in the pipe.
+    fn ask_ahead(&mut self, turn: &mut Turn<'_>) {
+        while turn.n_asked < turn.subjects.len()
+            && turn.n_asked < turn.n_done + N_AHEAD
+            && self.outgoing.len() - self.n_written < BYTES_AHEAD
+        {
+            let n = turn.n_asked;
+            match request(id_of(n), &turn.subjects[n], &self.inspector.limits) {
+                Ok(line) => self.outgoing.extend(line),
+                Err(error) => turn.refused.push_back((n, error)),
+            }
+            turn.n_asked += 1;
+        }
+    }
+
+    async fn wait(&mut self, due_at: Instant) -> Happened {
+        let is_writing = self.n_written < self.outgoing.len();
+        let (stdin, stderr) = (self.stdin.as_ref(), self.stderr.as_ref());
+        tokio::select! {
+            biased;
+            _ = self.stdout.readable() => self.fill(),
+            () = readable(stderr) => { self.read_log(); Happened::Nothing }
+            () = writable(stdin), if is_writing => { self.write(); Happened::Nothing }
+            () = self.group.ended() => Happened::Ended,
+            () = sleep_until(due_at) => Happened::Late,
+        }
+    }
+
+    fn fill(&mut self) -> Happened {
+        match self.stdout.try_read(self.lines.room()) {
+            Ok(0) => Happened::Ended,
+            Ok(n) => {
+                self.lines.filled(n);
+                Happened::Output
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Happened::Nothing,
+            Err(_) => Happened::Ended,
+        }
+    }
+
+    fn write(&mut self) {
+        let Some(stdin) = &self.stdin else {
+            return;
+        };
+        match stdin.try_write(&self.outgoing[self.n_written..]) {
+            Ok(n) => self.n_written += n,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            // It reads no more; that it ended, or the deadline, will say the rest.
+            Err(_) => self.stdin = None,
+        }
+        if self.n_written == self.outgoing.len() {
+            self.outgoing.clear();
+            self.n_written = 0;
+        }
+    }
+
+    /// Reads some of standard error; says whether there was any.
+    fn read_log(&mut self) -> bool {
+        let mut bytes = [0; 8 << 10];
+        let Some(stderr) = &self.stderr else {
+            return false;
+        };
+        match stderr.try_read(&mut bytes) {
+            Ok(n @ 1..) => {
+                self.log.push(&bytes[..n]);
+                return true;
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Ok(0) | Err(_) => self.stderr = None,
+        }
+        false
+    }
+
+    /// Takes the whole lines that are there.
+    fn read_answers(&mut self, turn: &mut Turn<'_>) -> Result<(), InspectError> {
+        let limits = &self.inspector.limits;
+        loop {
+            turn.settle_refused();
+            let line = match self.lines.next_line() {
+                Ok(Some(line)) => line,
+                Ok(None) => return Ok(()),
+                Err(_) => return Err(flood(limits)),
+            };
+            match read_line(line, id_of(turn.n_done), limits)? {
+                Line::Ready => self.is_up = true,
+                Line::Answer(inspection) => turn.settle(inspection),
+                Line::Stray => {
+                    self.n_stray += 1;
+                    if self.n_stray > STRAY_LINES {
+                        return Err(flood(limits));
+                    }
+                }
+            }
+        }
+    }
+
+    fn late(&mut self) -> Ending {
+        self.read_log();
+        let last = self.last_words();
+        if !self.is_up {
+            let program = self.inspector.program.display();
+            return Ending::Unusable(format!(
+                "{program} did not start within {} s{last}",
+                START.as_secs()
+            ));
+        }
+        let span = self.inspector.deadline;
+        Ending::Blamed(InspectError::new(
+            InspectError::TIMEOUT,
+            format!("it was not imported, built and activated within {span:?} and was ended{last}"),
+        ))
+    }
+
+    async fn ended(&mut self) -> Ending {
+        // Its output may end a moment before it does.
+        let exited = timeout(EXIT, self.group.ended()).await.is_ok();
+        let exit = self.group.end(Duration::ZERO).await;
+        while self.read_log() {}
+        let last = self.last_words();
+        if !self.is_up {
+            let program = self.inspector.program.display();
+            return Ending::Unusable(format!("{program} cannot run the SDK: it {exit}{last}"));
+        }
+        let what = match exited {
+            true => format!("the process that imported it {exit}{last}"),
+            false => format!("it closed the pipe to the host{last}"),
+        };
+        Ending::Blamed(InspectError::new(InspectError::EXITED, what))
+    }
+
+    fn last_words(&self) -> String {
+        let line = self.log.last_line();
+        line.map_or_else(String::new, |line| {
+            format!("; the last line on standard error: {line}")
+        })
+    }
+}
+
+async fn readable(pipe: Option<&pipe::Receiver>) {
+    match pipe {
+        Some(pipe) => drop(pipe.readable().await),
+        None => std::future::pending().await,
+    }
+}
+
+async fn writable(pipe: Option<&pipe::Sender>) {
+    match pipe {
+        Some(pipe) => drop(pipe.writable().await),
+        None => std::future::pending().await,
+    }
+}
+
+/// The subjects of one process, and how far it is with them.
+struct Turn<'a> {
+    subjects: &'a [Subject],
+    n_asked: usize,
+    n_done: usize,
+    /// Those that cannot be asked for, by their place.
+    refused: VecDeque<(usize, InspectError)>,
+    done: &'a mut Vec<Inspection>,
+}
+
+impl Turn<'_> {
+    fn settle(&mut self, inspection: Inspection) {
+        self.done.push(inspection);
+        self.n_done += 1;
+    }
+
+    /// Gives those that cannot be asked for their place in the order.
+    fn settle_refused(&mut self) {
+        while self.refused.front().is_some_and(|(n, _)| *n == self.n_done) {
+            if let Some((_, error)) = self.refused.pop_front() {
+                self.settle(Err(error));
+            }
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.n_done == self.subjects.len()
+    }
+}
+
+fn id_of(n: usize) -> u64 {
+    READY_ID + 1 + n as u64
+}
+
+fn request(id: u64, subject: &Subject, limits: &Limits) -> Result<Vec<u8>, InspectError> {
+    let no_text = |path: &Path| {
+        InspectError::new(
+            InspectError::REQUEST,
+            format!(
+                "the path {} is no UTF-8, which the protocol needs",
+                path.display()
+            ),
+        )
+    };
+    let text = |path: &'_ PathBuf| {
+        path.to_str()
+            .map(str::to_owned)
+            .ok_or_else(|| no_text(path))
+    };
+    let source = match &subject.source {
+        Source::File(file) => WireSource::File { file: text(file)? },
+        Source::Object { object, path } => WireSource::Object {
+            object,
+            path: path.iter().map(text).collect::<Result<_, _>>()?,
+        },
+    };
+    let params = Params {
+        source,
+        context: &subject.context,
+    };
+    let line = wire::write_request(&Id::Number(id), method::INSPECT, params);
+    let line = line.map_err(|error| InspectError::new(InspectError::REQUEST, error.to_string()))?;
+    // The host keeps the bounds that it demands of others.
+    json::check(line.trim_ascii_end(), limits).map_err(|error| {
+        InspectError::new(
+            InspectError::REQUEST,
+            format!("its context does not fit into a request: {error}"),
+        )
+    })?;
+    Ok(line)
+}
+
+enum Line {
+    Ready,
+    Answer(Inspection),
+    /// Something nobody asked for.
+    Stray,
+}
+
+fn read_line(line: &[u8], front: u64, limits: &Limits) -> Result<Line, InspectError> {
+    let frame = wire::parse(line, limits).map_err(|error| {
+        let start = String::from_utf8_lossy(&line[..line.len().min(SHOWN)]).into_owned();
+        InspectError::new(
+            InspectError::PROTOCOL,
+            format!(
+                "it wrote a line that is no answer into the pipe to the host ({error}): {}",
+                shown(&start, SHOWN)
+            ),
+        )
+    })?;
+    Ok(match frame {
+        Frame::Response {
+            id: Id::Number(READY_ID),
+            ..
+        } => Line::Ready,
+        Frame::Response {
+            id: Id::Number(id),
+            result,
+        } if id == front => Line::Answer(match result {
+            Ok(result) => match serde_json::from_str::<Answer<'_>>(result.get()) {
+                Ok(answer) => Ok(Json::checked(answer.manifest.to_owned())),
+                Err(error) => Err(InspectError::new(
+                    InspectError::PROTOCOL,
+                    format!(
+                        "the inspector's answer does not have the form of the contract: {error}"
+                    ),
+                )),
+            },
+            Err(error) => Err(failure(error)),
+        }),
+        _ => Line::Stray,
+    })
+}
+
+fn failure(error: ErrorObject) -> InspectError {
+    let details = error.data.unwrap_or_default();
+    InspectError {
+        code: details
+            .code
+            .map_or(Cow::Borrowed("load.python.raised"), Cow::Owned),
+        message: error.message,
+        traceback: details.traceback,
+    }
+}
+
+fn flood(limits: &Limits) -> InspectError {
+    let bytes = limits.frame_bytes;
+    InspectError::new(
+        InspectError::FLOOD,
+        format!(
+            "it wrote a line of more than {bytes} bytes, or more than {STRAY_LINES} lines, into the pipe to the host and was ended"
+        ),
+    )
+}
