@@ -29,13 +29,13 @@ pub struct ErrorObject {
     pub message: String,
     /// Details, with Kodex's stable code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub data: Option<ErrorData>,
+    pub data: Option<ErrorDetail>,
 }
 
 /// Details of an error.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct ErrorData {
+pub struct ErrorDetail {
     /// Stable code, such as `plugin.raised`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
