@@ -43,7 +43,9 @@ fn rust(root: &Path) -> Result<()> {
         "test",
         "--workspace",
         "--all-features",
-        "--all-targets",
+        "--lib",
+        "--bins",
+        "--tests",
         "--no-fail-fast",
     ];
     cargo(BUILD).args(arguments).dir(root).run()
