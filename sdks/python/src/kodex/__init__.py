@@ -303,15 +303,16 @@ class Plugin:
             whole["requires"] = {"bin": list(self._needs)}
         return {key: value for key, value in whole.items() if value != []}
 
-    def deactivate(self) -> None:
-        """Runs what ``on_deactivate`` declared; the worker calls it."""
-        for function in self._on_deactivate:
-            function()
+    def deactivate(self) -> list:
+        """Runs what ``on_deactivate`` declared; gives the coroutines still to be awaited."""
+        return _coroutines(function() for function in self._on_deactivate)
 
     @property
     def is_async(self) -> bool:
-        """Whether any handler is a coroutine function."""
-        return any(handler.is_async for handler in self._functions.values())
+        """Whether any function of the plugin is a coroutine function."""
+        beside = self._on_activate + self._on_deactivate
+        handlers = self._functions.values()
+        return any(map(is_coroutine, beside)) or any(handler.is_async for handler in handlers)
 
     def _add(self, kind, name, function):
         if (kind, name) in self._functions:
@@ -329,11 +330,10 @@ class Plugin:
     def activate(self, link) -> list:
         """Runs what ``on_activate`` declared; gives the coroutines that are still to be awaited."""
         context = Context(link, "activate", "", float("inf"))
-        started = [
+        return _coroutines(
             function(context) if _wants_context(function, 0) else function()
             for function in self._on_activate
-        ]
-        return [coroutine for coroutine in started if hasattr(coroutine, "__await__")]
+        )
 
 
 class Handler:
@@ -345,6 +345,11 @@ class Handler:
         self.run = run
         self.wants_context = wants_context
         self.is_async = is_async
+
+
+def _coroutines(results):
+    # Built at once, so that every function has run.
+    return [result for result in list(results) if hasattr(result, "__await__")]
 
 
 def is_coroutine(function: Any) -> bool:
@@ -363,13 +368,13 @@ def _code_of(function):
 
 def _wants_context(function, n_before):
     """Whether the function has a place for a context behind its ``n_before`` arguments."""
-    import_needed = not hasattr(getattr(function, "__func__", function), "__code__")
-    if import_needed:
+    plain = getattr(function, "__func__", function)
+    code = getattr(plain, "__code__", None)
+    if code is None:
         return _wants_context_slowly(function, n_before)
-    code = getattr(function, "__func__", function).__code__
     names = code.co_varnames[: code.co_argcount]
     n_bound = 1 if hasattr(function, "__self__") else 0
-    defaults = getattr(function, "__func__", function).__defaults__ or ()
+    defaults = plain.__defaults__ or ()
     n_needed = len(names) - len(defaults)
     behind = names[n_bound + n_before :]
     return n_needed > n_bound + n_before or "ctx" in behind or "context" in behind

@@ -4,6 +4,8 @@ Ordinary functions of such a plugin run between the coroutines, as they do witho
 """
 
 import asyncio
+import os
+import sys
 from time import monotonic
 
 from . import Cancelled
@@ -24,6 +26,7 @@ class Tasks:
         asyncio.set_event_loop(self.loop)
         self.running = {}
         self.cancelled = set()
+        self.leaving = None
 
     def finish(self, coroutines):
         """Runs start-up coroutines to their end."""
@@ -32,6 +35,7 @@ class Tasks:
 
     def run(self):
         """Serves until the worker leaves."""
+        os.set_blocking(self.channel.source, False)
         self.channel.on_queued = lambda: self.loop.call_soon_threadsafe(self._drain)
         self.loop.add_reader(self.channel.source, self._readable)
         self.loop.call_soon(self._readable, False)
@@ -42,14 +46,19 @@ class Tasks:
             for found in self.channel.take_all(block):
                 self._start(*found)
         except (Closed, ConnectionError):
-            self.worker.leave()
+            self.loop.remove_reader(self.channel.source)
+            self._leave()
+
+    def _leave(self, ident=None):
+        # Kept, because the loop itself holds tasks only weakly.
+        self.leaving = self.loop.create_task(self._finish(ident))
 
     def _drain(self):
         self._readable(False)
 
     def _start(self, ident, method, params):
         if method == "shutdown":
-            self.loop.create_task(self._shut_down(ident))
+            self._leave(ident)
         elif method != "call":
             self.worker.serve(ident, method, params)
         elif ident is not None:
@@ -67,7 +76,7 @@ class Tasks:
         arguments = [payload]
         if handler.wants_context:
             arguments.append(self.worker.context(params, monotonic() + seconds))
-        task = self.loop.create_task(self._answer(ident, handler.run, arguments))
+        task = self.loop.create_task(self._answer(ident, params, handler.run, arguments))
         timer = self.loop.call_later(seconds + GRACE, self.cancel, ident)
         self.running[ident] = task
         task.add_done_callback(lambda _: self._ended(ident, timer))
@@ -77,13 +86,13 @@ class Tasks:
         self.running.pop(ident, None)
         self.cancelled.discard(ident)
 
-    async def _answer(self, ident, run, arguments):
+    async def _answer(self, ident, params, run, arguments):
         try:
             text = answer_text(ident, await run(*arguments))
         except asyncio.CancelledError as error:
             text = failure_text(ident, Cancelled() if ident in self.cancelled else error)
         except BaseException as error:
-            text = failure_text(ident, error)
+            text = failure_text(ident, error, params)
         self.channel.answer(ident, text)
 
     def cancel(self, ident):
@@ -93,11 +102,19 @@ class Tasks:
             self.cancelled.add(ident)
             task.cancel()
 
-    async def _shut_down(self, ident):
+    async def _finish(self, ident=None):
+        """Ends the calls, lets the plugin finish, answers ``shutdown`` if it came, and leaves."""
         for running in list(self.running):
             self.cancel(running)
         if self.running:
             await asyncio.wait(list(self.running.values()), timeout=FAREWELL)
+        for coroutine in self.worker.deactivate():
+            try:
+                await coroutine
+            except Exception as error:
+                print(failure_text(None, error), file=sys.stderr)
+        if ident is None:
+            self.worker.leave()
         self.worker.serve(ident, "shutdown", None)
 
     async def request(self, method, params):

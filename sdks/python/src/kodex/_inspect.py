@@ -8,7 +8,7 @@ import os
 import sys
 
 from ._json import dumps
-from ._load import LoadFailure, is_declared, load, text_of
+from ._load import LoadFailure, add_paths, is_declared, load, module_name, text_of
 from ._serve import failure_of_load
 from ._wire import INVALID_PARAMS, NO_METHOD, Channel, Closed, WireError
 
@@ -52,21 +52,21 @@ class Inspector:
     def inspect(self, params):
         """Imports, builds and, as the first runtime did, activates one plugin."""
         kind, place, path, context = _read_params(params)
-        before = set(sys.modules)
-        sys.path[1:1] = path
+        add_paths(path)
         try:
             plugin = load((kind, place))
             if is_declared(plugin):
                 declared = plugin.declaration()
             else:
-                declared = _declared_by(plugin)
+                name = plugin.manifest.name
                 _activate(plugin, context)
+                declared = _declared_by(name, plugin.manifest)
         except LoadFailure as failure:
             raise failure_of_load(failure) from None
         finally:
             sys.path[:] = self.path
-            if kind == "file":
-                _forget(before)
+            # What the plugin file imported stays, as it did in the first runtime.
+            sys.modules.pop(module_name(place), None)
         entry = os.path.basename(place) if kind == "file" else place
         return {"manifest": {**declared, "run": {"kind": "python", "entry": entry}}}
 
@@ -78,23 +78,19 @@ def _activate(plugin, context):
         raise LoadFailure("load.python.activate_failed", text_of(error), error) from None
 
 
-def _declared_by(plugin):
-    """What a plugin of the first runtime amounts to: an identity that answers every hook."""
-    manifest = plugin.manifest
+def _declared_by(name, manifest):
+    """What a plugin of the first runtime amounts to: an identity that answers every hook.
+
+    Activation may change the manifest, and the first runtime listed what it then said; it knew the
+    plugin by the name from before.
+    """
     own = {
-        "name": manifest.name,
+        "name": name,
         "version": manifest.version,
         "description": manifest.description,
         "capabilities": list(manifest.capabilities),
     }
     return {"manifest": 1, "plugin": own, "hook": [{"on": "*"}]}
-
-
-def _forget(before):
-    """Drops the plugin files' own modules; shared ones stay, as they did in the first runtime."""
-    for name in [name for name in sys.modules if name not in before]:
-        if name.startswith("kodex_local_plugin_"):
-            del sys.modules[name]
 
 
 def _read_params(params):

@@ -20,6 +20,20 @@ class LoadFailure(Exception):
         self.cause = cause
 
 
+def add_paths(folders):
+    """Makes the packages of further folders importable, editable installs included."""
+    for folder in folders:
+        if folder not in sys.path:
+            import site
+
+            site.addsitedir(folder)
+
+
+def module_name(path):
+    """The name under which the first runtime imported a plugin file."""
+    return f"kodex_local_plugin_{path.rsplit('/', 1)[-1].rsplit('.', 1)[0]}"
+
+
 def import_file(path):
     """Executes a plugin file as a module of its own.
 
@@ -27,8 +41,7 @@ def import_file(path):
     would change the folder that the host watches.
     """
     path = str(path)
-    stem = path.replace("\\", "/").rsplit("/", 1)[-1].rsplit(".", 1)[0]
-    spec = spec_from_file_location(f"kodex_local_plugin_{stem}", path)
+    spec = spec_from_file_location(module_name(path), path)
     if spec is None or spec.loader is None:
         raise RuntimeError(f"Unable to load plugin module from {path}")
     module = module_from_spec(spec)
@@ -45,7 +58,7 @@ def import_file(path):
 
 def import_object(reference):
     """Imports ``package.module:attribute.attribute``."""
-    name, _, attributes = reference.partition(":")
+    name, _, attributes = reference.partition("[")[0].strip().partition(":")
     __import__(name)
     found = sys.modules[name]
     for attribute in filter(None, attributes.split(".")):

@@ -14,7 +14,7 @@ from time import monotonic, time
 
 from . import Cancelled, Clock, Context, Handler, Log, ToolInputError, is_coroutine
 from ._json import Unsendable, dumps
-from ._load import LoadFailure, is_declared, load, text_of
+from ._load import LoadFailure, add_paths, is_declared, load, text_of
 from ._wire import (
     CANCELLED,
     INVALID_PARAMS,
@@ -150,7 +150,7 @@ class Worker:
         os.register_at_fork(after_in_child=self._forked)
         if "root" in given:
             sys.path[1:1] = given["root"]
-        sys.path.extend(given.get("path", ()))
+        add_paths(given.get("path", ()))
         sys.argv = [(given.get("file") or given.get("object"))[-1]]
 
     # Life
@@ -233,9 +233,9 @@ class Worker:
     def activate(self, plugin, params, offered):
         """Gives the plugin its context; from here on it answers calls."""
         limits = params.get("limits")
-        if type(limits) is dict:
-            self.channel.frame_bytes = limits.get("frame_bytes", self.channel.frame_bytes)
-            self.channel.depth = limits.get("depth", self.channel.depth)
+        for bound in ("frame_bytes", "depth"):
+            if type(limits) is dict and type(limits.get(bound)) is int:
+                setattr(self.channel, bound, limits[bound])
         link = HostLink(self, params, offered)
         if plugin.is_async:
             from ._aio import Tasks
@@ -255,15 +255,17 @@ class Worker:
         gc.freeze()
 
     def deactivate(self):
-        """Lets the plugin finish; what it raises goes to its log."""
+        """Lets the plugin finish; what it raises goes to its log. Gives what is to be awaited."""
         if self.link is None:
-            return
+            return []
+        self.link = None
         try:
-            self.plugin.deactivate()
+            return self.plugin.deactivate()
         except BaseException:
             import traceback
 
             traceback.print_exc()
+            return []
 
     def leave(self, deactivate=True):
         """Ends the process at once, whatever threads are left."""
@@ -282,6 +284,10 @@ class Worker:
         os.dup2(nothing, self.channel.source, False)
         os.dup2(nothing, self.channel.sink, False)
         os.close(nothing)
+        # Another thread may have held these, and the child has no other threads.
+        self.channel.renew_locks()
+        # The plugin belongs to the parent; the child must not finish it.
+        self.link = None
 
     # Calls
 
@@ -308,7 +314,7 @@ class Worker:
             except BaseException as error:
                 deadline.open = False
                 deadline.at = 0.0
-                text = failure_text(ident, error)
+                text = failure_text(ident, error, params)
         except Cancelled as error:
             # The alarm rang a second time between the two lines above.
             deadline.open = False
@@ -346,10 +352,10 @@ class Worker:
     def _cancelled(self, ident):
         if self.channel.unqueue(ident):
             self.channel.write(failure_text(ident, Cancelled()))
-        elif self.tasks is not None:
-            self.tasks.cancel(ident)
         elif ident is not None and ident == self.running:
             self.deadline.withdraw()
+        elif self.tasks is not None:
+            self.tasks.cancel(ident)
 
 
 class FirstRuntimePlugin:
@@ -358,7 +364,6 @@ class FirstRuntimePlugin:
     def __init__(self, plugin):
         self.plugin = plugin
         self.manifest = plugin.manifest
-        self.handle_hook = plugin.handle_hook
         self.is_async = is_coroutine(plugin.handle_hook)
 
     def activate(self, link):
@@ -369,14 +374,14 @@ class FirstRuntimePlugin:
     def deactivate(self):
         """The first runtime had no such step; a plugin that has the method gets it."""
         hook = getattr(self.plugin, "deactivate", None)
-        if callable(hook):
-            hook()
+        done = hook() if callable(hook) else None
+        return [done] if hasattr(done, "__await__") else []
 
     def find(self, kind, name):
         """It answers every hook and has no tools."""
         if kind != "hook":
             return None
-        return Handler(partial(self.handle_hook, name), False, self.is_async)
+        return Handler(partial(self.plugin.handle_hook, name), False, self.is_async)
 
 
 class HostLink:
@@ -439,13 +444,13 @@ def _id_text(ident):
     return ident if type(ident) is int else dumps(ident)
 
 
-def failure_text(ident, error):
+def failure_text(ident, error, params=None):
     """The line that answers a call with what its handler raised."""
     if isinstance(error, WireError):
         failure = error
     elif isinstance(error, Cancelled):
         failure = WireError(CANCELLED, "call.cancelled", "the call was cancelled")
-    elif isinstance(error, ToolInputError):
+    elif isinstance(error, ToolInputError) and params["kind"] == "tool":
         failure = WireError(REFUSED, "tool.input.refused", shorten(text_of(error), MESSAGE))
     elif isinstance(error, Unsendable):
         why = f"the reply cannot be sent: {error}"

@@ -15,6 +15,7 @@ from ._json import WHITE, Unsendable, depth_of, dumps, loads_envelope, scan
 FRAME_BYTES = 1 << 20
 DEPTH = 64
 ID_BYTES = 64
+ID_END = 1 << 64
 CHUNK = 1 << 16
 #: Requests that may wait while a handler waits for the host. The host sends far fewer at a time.
 QUEUE = 1024
@@ -93,7 +94,8 @@ def _parse_call(text):
         return None
     if text[end:].rstrip(WHITE) != "}" or (digits[0] == "0" and digits != "0"):
         return None
-    return int(digits), "call", params, None
+    ident = int(digits)
+    return (ident, "call", params, None) if ident < ID_END else None
 
 
 def _no_message(why):
@@ -125,7 +127,7 @@ def _is_id(ident):
     if ident is None:
         return True
     if type(ident) is int:
-        return 0 <= ident < 1 << 64
+        return 0 <= ident < ID_END
     return type(ident) is str and len(ident.encode("utf-8", "replace")) <= ID_BYTES
 
 
@@ -189,9 +191,8 @@ class Channel:
         self._inbox = []
         self._answers = {}
         self._last_id = 0
-        self._reading = allocate_lock()
-        self._writing = allocate_lock()
         self._parked = []
+        self.renew_locks()
         self._main = _Waiter()
         self.pace = Pace()
         #: Called when a request was queued by a thread that waited for something else.
@@ -200,6 +201,11 @@ class Channel:
         self.on_cancel = lambda ident: None
         #: Wraps a wait that may be broken off by an exception; see ``Deadline``.
         self.waiting = _AsIs()
+
+    def renew_locks(self):
+        """Starts with nobody reading or writing."""
+        self._reading = allocate_lock()
+        self._writing = allocate_lock()
 
     # Writing
 
@@ -345,7 +351,7 @@ class Channel:
         if line is None:
             return None
         try:
-            if len(line) > self.frame_bytes:
+            if len(line) > self.frame_bytes and len(line.rstrip(b"\r\n")) > self.frame_bytes:
                 raise _too_long(self.frame_bytes)
             ident, method, params, answer = parse(line.decode())
         except UnicodeDecodeError:
@@ -364,7 +370,11 @@ class Channel:
         return None
 
     def _read_line(self, read):
-        chunk = read(self.source, CHUNK)
+        try:
+            chunk = read(self.source, CHUNK)
+        except BlockingIOError:
+            # Only a worker with coroutines reads without blocking; another thread was faster.
+            return None
         if not chunk:
             raise Closed
         if self._dropping:
