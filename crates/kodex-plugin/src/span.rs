@@ -82,7 +82,7 @@ fn read(text: &str) -> Result<Duration, &'static str> {
 /// ```
 #[must_use]
 pub fn format_span(span: Duration) -> String {
-    let rest = u128::from(span.subsec_nanos() % 1_000_000 != 0);
+    let rest = u128::from(!span.subsec_nanos().is_multiple_of(1_000_000));
     match span.as_millis() + rest {
         0 => "0s".to_owned(),
         ms if ms % 60_000 == 0 => format!("{}m", ms / 60_000),

@@ -109,8 +109,8 @@ const AFTER_GOOD: &[(&str, &str)] = &[
         "9:6 manifest.hook.close (note): the hook \"tool.befor\" is not one that Kodex knows; it collects every reply",
     ),
     (
-        "[run]\nkind = \"native\"\n[[hook]]\non = \"tool.after\"\nrequired = true\n[[hook]]\non = \"*\"\nrequired = true\n[[hook]]\non = \"prompt.submit\"\nrequired = true",
-        "10:12 manifest.hook.required (warning): `hook[0].required` has no effect: \"tool.after\" is not a chain hook",
+        "[run]\nkind = \"native\"\n[[hook]]\non = \"session.end\"\nrequired = true\n[[hook]]\non = \"*\"\nrequired = true\n[[hook]]\non = \"prompt.submit\"\nrequired = true",
+        "10:12 manifest.hook.required (warning): `hook[0].required` has no effect: \"session.end\" is not a chain hook",
     ),
     (
         "[run]\nkind = \"native\"\n[[hook]]\non = \"a\"\ntimeout = \"1.5s\"\n[[hook]]\non = \"b\"\ntimeout = \"0s\"\n[[hook]]\non = \"c\"\ntimeout = \"11m\"\n[[hook]]\non = \"d\"\ntimeout = \"10m\"",
