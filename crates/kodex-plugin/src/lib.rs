@@ -35,6 +35,8 @@ pub mod manifest;
 pub mod name;
 pub mod permission;
 pub mod plugin;
+#[cfg(feature = "schema")]
+pub mod schema;
 pub mod span;
 pub mod suggest;
 pub mod tool;
