@@ -157,7 +157,7 @@ fn install(missing: &[Need]) -> Result<()> {
     }
     let packages: Vec<&str> = missing.iter().map(|need| need.package).collect();
     let packages = packages.join(" ");
-    let by_hand = format!("install them by hand: apt-get install {packages}");
+    let by_hand = format!("could not install {packages}; as root: apt-get install {packages}");
     apt_get(&["update"]).with_context(|| by_hand.clone())?;
     let arguments = ["install", "-y", "--no-install-recommends"];
     let arguments: Vec<&str> = arguments.into_iter().chain(packages.split(' ')).collect();

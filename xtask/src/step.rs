@@ -65,10 +65,13 @@ impl Step {
         self
     }
 
-    /// Runs it with its output on the terminal; anything but success is an error.
+    /// Runs it and shows all its output on standard error, because standard output belongs to what was
+    /// asked for; anything but success is an error.
     pub(crate) fn run(&self) -> Result<()> {
         eprintln!("$ {self}");
-        let output = self.finish(self.command().spawn())?;
+        let mut command = self.command();
+        command.stdout(std::io::stderr());
+        let output = self.finish(command.spawn())?;
         if !output.status.success() {
             bail!("`{self}` ended with {}", output.status);
         }
