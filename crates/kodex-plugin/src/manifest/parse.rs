@@ -161,7 +161,7 @@ fn toml_error(text: &str, error: &toml::de::Error) -> Diagnostic {
     let found = match (twice, error.span()) {
         (true, span) => {
             let key = span.and_then(|span| text.get(span)).unwrap_or_default();
-            let message = format!("the key `{key}` stands twice in the same table");
+            let message = format!("the key `{key}` stands twice");
             Diagnostic::error(code::KEY_DUPLICATE, message).with_hint("remove one of the two")
         }
         (false, _) if message.contains("recursion") => {

@@ -36,7 +36,22 @@ struct Found {
     path: Vec<Step>,
     /// Known where the tree was at hand; looked up by the path otherwise.
     span: Option<Range<usize>>,
+    /// A text, and the bytes in it that are meant.
+    part: Option<(String, Range<usize>)>,
     diagnostic: Diagnostic,
+}
+
+impl Found {
+    fn span(&self, text: &str, tree: Option<&Spot<'_>>) -> Option<Range<usize>> {
+        let whole = match &self.span {
+            Some(span) => span.clone(),
+            None => locate(tree?, &self.path),
+        };
+        Some(match &self.part {
+            Some((value, part)) => inside(text, &whole, value, part).unwrap_or(whole),
+            None => whole,
+        })
+    }
 }
 
 /// What was found so far.
@@ -97,8 +112,24 @@ impl Report {
         self.found.push(Found {
             path: path.to_vec(),
             span,
+            part: None,
             diagnostic: finding,
         });
+    }
+
+    /// A finding about some bytes of the text at a path.
+    pub(super) fn add_part(
+        &mut self,
+        path: &[Step],
+        value: &str,
+        part: Range<usize>,
+        finding: Diagnostic,
+    ) {
+        let n_before = self.found.len();
+        self.add(path, None, finding);
+        if let Some(found) = self.found.get_mut(n_before) {
+            found.part = Some((value.to_owned(), part));
+        }
     }
 
     /// Whether the limit of findings is reached, so that the work for a hint is wasted.
@@ -110,7 +141,7 @@ impl Report {
         self.has_error
     }
 
-    /// Whether the places of some findings are still to be looked up in the tree.
+    /// Whether nothing was found.
     pub(super) fn is_empty(&self) -> bool {
         self.found.is_empty()
     }
@@ -126,12 +157,7 @@ impl Report {
         let mut found: Vec<_> = self
             .found
             .into_iter()
-            .map(|one| {
-                let span = one
-                    .span
-                    .or_else(|| tree.map(|tree| locate(tree, &one.path)));
-                (span, one.diagnostic)
-            })
+            .map(|one| (one.span(text, tree), one.diagnostic))
             .collect();
         found.sort_by_key(|(span, _)| span.as_ref().map_or(0, |span| span.start));
         let mut diagnostics: Vec<_> = found
@@ -154,6 +180,20 @@ impl Report {
         }
         diagnostics
     }
+}
+
+/// The bytes of a part of a value that stands between one quotation mark on each side. Where it was
+/// written with escapes, or across lines, there is no telling.
+fn inside(
+    text: &str,
+    whole: &Range<usize>,
+    value: &str,
+    part: &Range<usize>,
+) -> Option<Range<usize>> {
+    let start = whole.start + 1;
+    let written = text.get(start..whole.end.checked_sub(1)?)?;
+    let fits = written == value && part.start <= part.end && part.end <= value.len();
+    fits.then(|| start + part.start..start + part.end)
 }
 
 /// The bytes of the value at a path, or of the nearest table around it.

@@ -211,7 +211,7 @@ impl Walk<'_> {
         for key in shape.keys {
             if key.required && !out.contains_key(key.name) {
                 self.path.push(Step::Key(key.name));
-                self.missing(table, key, shape);
+                self.missing(table, key);
                 out.insert(key.name.to_owned(), empty(&key.kind));
                 self.path.pop();
             }
@@ -320,14 +320,15 @@ impl Walk<'_> {
         self.broken(spot, finding);
     }
 
-    fn missing(&mut self, table: &Spot<'_>, key: &Key, shape: &Shape) {
-        let message = format!("`{}` is missing from {}", key.name, shape.title);
+    fn missing(&mut self, table: &Spot<'_>, key: &Key) {
+        // The path already ends in the key.
+        let message = format!("`{}` is missing", self.here());
         let finding = Diagnostic::error(code::KEY_MISSING, message).with_hint(example(key));
         self.broken(table, finding);
     }
 
     fn duplicate(&mut self, entry: &Entry<'_>) {
-        let message = format!("the key `{}` stands twice in the same table", entry.key);
+        let message = format!("the key `{}` stands twice", self.below(&entry.key));
         let finding =
             Diagnostic::error(code::KEY_DUPLICATE, message).with_hint("remove one of the two");
         self.report
@@ -339,7 +340,7 @@ impl Walk<'_> {
         if extension && matches!(entry.value.node, Node::Table(_) | Node::List(_)) {
             return;
         }
-        let message = format!("unknown key `{}` in {}", entry.key, shape.title);
+        let message = format!("unknown key `{}`", self.below(&entry.key));
         let mut finding = Diagnostic::error(code::KEY_UNKNOWN, message);
         if !self.report.is_full() {
             finding = finding.with_hint(if extension {
@@ -354,6 +355,14 @@ impl Walk<'_> {
 
     fn broken(&mut self, spot: &Spot<'_>, finding: Diagnostic) {
         self.report.broken(&self.path, spot.span.clone(), finding);
+    }
+
+    /// The path of a key in the present table.
+    fn below(&self, key: &str) -> String {
+        match self.path.is_empty() {
+            true => key.to_owned(),
+            false => format!("{}.{key}", self.here()),
+        }
     }
 
     fn here(&self) -> String {

@@ -39,9 +39,13 @@ impl Rules<'_> {
         match raw.allow.parse::<Permission>() {
             Ok(allow) => Some(PermissionRequest { allow, reason }),
             Err(problem) => {
-                let finding = Diagnostic::error(problem.code(), problem.to_string())
-                    .with_hint("write a permission as the reference has it, such as \"clock\"");
-                self.report.add(&at, None, finding);
+                let hint = problem
+                    .hint()
+                    .unwrap_or("write a permission as the reference has it, such as \"clock\"");
+                let finding =
+                    Diagnostic::error(problem.code(), problem.to_string()).with_hint(hint);
+                self.report
+                    .add_part(&at, &raw.allow, problem.span(), finding);
                 None
             }
         }

@@ -99,7 +99,7 @@ impl Rules<'_> {
             (true, None) => self.report.error(
                 &[Key("run"), Key(key)],
                 code::KEY_MISSING,
-                format!("`{key}` is missing from [run]; kind \"{kind}\" needs it"),
+                format!("`run.{key}` is missing; kind \"{kind}\" needs it"),
                 match key {
                     "entry" => "add the file with the code, such as entry = \"plugin.py\"",
                     _ => "add program and arguments, such as command = [\"node\", \"plugin.js\"]",
@@ -123,7 +123,7 @@ impl Rules<'_> {
     }
 
     fn entry(&mut self, kind: &str, entry: &str) {
-        if !(kind == "python" && is_object(entry)) {
+        if !(kind == "python" && is_object(entry, self.in_code)) {
             self.path(&[Key("run"), Key("entry")], entry);
         }
     }
@@ -180,16 +180,18 @@ impl Rules<'_> {
     }
 }
 
-/// The form `module:object` of a plugin in an installed package.
-fn is_object(entry: &str) -> bool {
+/// The form `module:object` of a plugin in an installed package. In a file one letter before the
+/// colon is taken for a drive; an inspected plugin was imported under that name and has none.
+fn is_object(entry: &str, in_code: bool) -> bool {
     let identifier = |part: &str| {
         let mut chars = part.chars();
         chars.next().is_some_and(|c| c == '_' || c.is_alphabetic())
             && chars.all(|c| c == '_' || c.is_alphanumeric())
     };
-    // One letter before the colon would be a drive.
     entry.split_once(':').is_some_and(|(module, object)| {
-        module.len() > 1 && module.split('.').all(identifier) && object.split('.').all(identifier)
+        (in_code || module.len() > 1)
+            && module.split('.').all(identifier)
+            && object.split('.').all(identifier)
     })
 }
 

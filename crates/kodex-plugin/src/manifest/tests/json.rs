@@ -29,10 +29,10 @@ fn the_same_rules_hold_with_exact_places() {
     check(
         "{\n  \"manifest\": 1,\n  \"plugin\": {\"name\": 7, \"version\": \"1\", \"colour\": 1},\n  \"hook\": [{\"on\": \"a\", \"timeout\": \"1h\"}]\n}",
         false,
-        "3:13 manifest.key.missing: `description` is missing from [plugin]
+        "3:13 manifest.key.missing: `plugin.description` is missing
          3:22 manifest.type: `plugin.name` must be a text, but is a whole number
          3:36 manifest.version.normalised (warning): the version \"1\" is read as 1.0.0
-         3:41 manifest.key.unknown: unknown key `colour` in [plugin]
+         3:41 manifest.key.unknown: unknown key `plugin.colour`
          4:12 manifest.run.missing: `hook` needs code, but there is no [run]
          4:35 manifest.timeout.invalid: `hook[0].timeout` = \"1h\" is no span of time: the unit must be ms, s or m",
     );
@@ -87,12 +87,12 @@ fn duplicate_keys_are_refused_on_every_level() {
     check(
         &plugin("a", "0.1.0", ", \"plugin\": 1"),
         false,
-        "1:83 manifest.key.duplicate: the key `plugin` stands twice in the same table",
+        "1:83 manifest.key.duplicate: the key `plugin` stands twice",
     );
     check(
         r#"{"manifest": 1, "plugin": {"name": "a", "name": "b", "version": "1.0.0", "description": "A."}}"#,
         true,
-        "1:41 manifest.key.duplicate: the key `name` stands twice in the same table",
+        "1:41 manifest.key.duplicate: the key `plugin.name` stands twice",
     );
     check(
         &plugin(
@@ -101,7 +101,7 @@ fn duplicate_keys_are_refused_on_every_level() {
             r#", "run": {"kind": "native"}, "tool": [{"name": "t", "description": "T.", "input_schema": {"type": "object", "type": "object"}}]"#,
         ),
         false,
-        "1:189 manifest.key.duplicate: the key `type` stands twice in the same table",
+        "1:189 manifest.key.duplicate: the key `tool[0].input_schema.type` stands twice",
     );
 }
 
@@ -125,6 +125,9 @@ fn plugins_that_declare_themselves_in_code_may_be_called_what_they_like() {
         (manifest.name.as_str(), manifest.version.text.as_str()),
         ("My Plugin", "next")
     );
+    // What was read leniently is written and read back.
+    let again = parse_json(&manifest.to_json().to_string(), "file", true);
+    assert_eq!(again.manifest, Some(manifest));
     check(
         &plugin("", "", ""),
         true,

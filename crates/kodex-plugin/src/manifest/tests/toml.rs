@@ -27,21 +27,21 @@ const AFTER_GOOD: &[(&str, &str)] = &[
     ("", ""),
     ("[x-mine]\nanything = true\n[[x-many]]\na = 1", ""),
     // Keys.
-    ("nmae = 1", "6:1 manifest.key.unknown: unknown key `nmae` in [plugin]"),
-    ("[plugins]", "6:2 manifest.key.unknown: unknown key `plugins` in the top of the file"),
-    ("x-foo = 1", "6:1 manifest.key.unknown: unknown key `x-foo` in [plugin]"),
-    ("name = \"b\"", "6:1 manifest.key.duplicate: the key `name` stands twice in the same table"),
-    ("[plugin]", "6:2 manifest.key.duplicate: the key `plugin` stands twice in the same table"),
+    ("nmae = 1", "6:1 manifest.key.unknown: unknown key `plugin.nmae`"),
+    ("[plugins]", "6:2 manifest.key.unknown: unknown key `plugins`"),
+    ("x-foo = 1", "6:1 manifest.key.unknown: unknown key `plugin.x-foo`"),
+    ("name = \"b\"", "6:1 manifest.key.duplicate: the key `name` stands twice"),
+    ("[plugin]", "6:2 manifest.key.duplicate: the key `plugin` stands twice"),
     (
         "[run]\nkind = \"native\"\n[[hook]]\non = \"x\"\nevent = \"y\"\n[[hook]]\npriority = 1",
-        "10:1 manifest.key.unknown: unknown key `event` in [[hook]]
-         11:1 manifest.key.missing: `on` is missing from [[hook]]",
+        "10:1 manifest.key.unknown: unknown key `hook[0].event`
+         11:1 manifest.key.missing: `hook[1].on` is missing",
     ),
     // Types.
     ("capabilities = \"a\"", "6:16 manifest.type: `plugin.capabilities` must be a list of texts, but is a text"),
     ("capabilities = [\"a\", 1]", "6:22 manifest.type: `plugin.capabilities[1]` must be a text, but is a whole number"),
     ("api = 1.0", "6:7 manifest.type: `plugin.api` must be a text, but is a number"),
-    ("run = 1", "6:1 manifest.key.unknown: unknown key `run` in [plugin]"),
+    ("run = 1", "6:1 manifest.key.unknown: unknown key `plugin.run`"),
     ("[hook]\non = \"x\"", "6:1 manifest.type: `hook` must be a list of tables, but is a table"),
     (
         "[run]\nkind = \"native\"\n[[hook]]\non = \"x\"\npriority = 1.5\nrequired = \"yes\"",
@@ -61,10 +61,10 @@ const AFTER_GOOD: &[(&str, &str)] = &[
     ("api = \">=2\"", "6:7 manifest.api.unsupported: `plugin.api` = \">=2\" does not include contract version 1, which this Kodex speaks"),
     ("api = \">=1, <2\"", ""),
     // The way to run.
-    ("[run]", "6:1 manifest.key.missing: `kind` is missing from [run]"),
+    ("[run]", "6:1 manifest.key.missing: `run.kind` is missing"),
     ("[run]\nkind = \"pyton\"", "7:8 manifest.run.kind: `run.kind` = \"pyton\" is no known way to run a plugin"),
     ("[run]\nkind = \"none\"", "7:8 manifest.run.kind: `run.kind` = \"none\" is no known way to run a plugin"),
-    ("[run]\nkind = \"python\"", "6:1 manifest.key.missing: `entry` is missing from [run]; kind \"python\" needs it"),
+    ("[run]\nkind = \"python\"", "6:1 manifest.key.missing: `run.entry` is missing; kind \"python\" needs it"),
     (
         "[run]\nkind = \"python\"\nentry = \"a.py\"\ncommand = [\"x\"]",
         "9:11 manifest.key.misplaced: `run.command` does not belong to kind \"python\"",
@@ -130,8 +130,8 @@ const AFTER_GOOD: &[(&str, &str)] = &[
     (
         "[run]\nkind = \"native\"\n[[tool]]\nname = \"t\"\ndescription = \"T.\"\ninput_schema = { default = 1979-05-27, maximum = inf }\nannotations = { readOnly = true }\ntimeout_ms = 5",
         "11:28 manifest.type: `tool[0].input_schema` must be JSON, which cannot hold a date
-         12:17 manifest.key.unknown: unknown key `readOnly` in [tool.annotations]
-         13:1 manifest.key.unknown: unknown key `timeout_ms` in [[tool]]",
+         12:17 manifest.key.unknown: unknown key `tool[0].annotations.readOnly`
+         13:1 manifest.key.unknown: unknown key `tool[0].timeout_ms`",
     ),
     // Permissions.
     (
@@ -140,6 +140,8 @@ const AFTER_GOOD: &[(&str, &str)] = &[
          9:1 manifest.reason.missing (note): `clock` is asked for without a reason
          10:9 manifest.permission.duplicate (warning): the permission `clock` is asked for twice",
     ),
+    ("[[permission]]\nallow = \"fs:reed ${project}/**\"\nreason = \"r\"", "7:13 permission.access.unknown: permission `fs:reed ${project}/**`: `reed` is no access of this scope"),
+    ("[[permission]]\nallow = \"fs:\\u0072eed ${project}/**\"\nreason = \"r\"", "7:9 permission.access.unknown: permission `fs:reed ${project}/**`: `reed` is no access of this scope"),
     // The rest.
     (
         "[run]\nkind = \"native\"\n[database]\nmigrations = \"../m\"\nrenamed_from = \"a\"",
@@ -154,8 +156,8 @@ const AFTER_GOOD: &[(&str, &str)] = &[
 const WHOLE: &[(&str, &str)] = &[
     (
         "",
-        "1:1 manifest.key.missing: `manifest` is missing from the top of the file
-         1:1 manifest.key.missing: `plugin` is missing from the top of the file",
+        "1:1 manifest.key.missing: `manifest` is missing
+         1:1 manifest.key.missing: `plugin` is missing",
     ),
     (
         "manifest = 2\n[plugin]\nname = \"Bad_Name\"\nversion = \"x\"\ndescription = \" \"",
@@ -187,7 +189,7 @@ fn every_rule_points_at_its_place() {
     }
     check(
         &format!("x-foo = 1\n{GOOD}"),
-        "1:1 manifest.key.unknown: unknown key `x-foo` in the top of the file",
+        "1:1 manifest.key.unknown: unknown key `x-foo`",
     );
     check(
         &format!("run = 1\n{GOOD}"),
@@ -195,7 +197,7 @@ fn every_rule_points_at_its_place() {
     );
     check(
         &format!("version = \"1\"\n{GOOD}"),
-        "1:1 manifest.key.unknown: unknown key `version` in the top of the file",
+        "1:1 manifest.key.unknown: unknown key `version`",
     );
     check(
         &GOOD.replace("A.", &"ä".repeat(301)),
