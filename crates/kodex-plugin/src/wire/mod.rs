@@ -6,7 +6,7 @@ mod frame;
 mod v1;
 
 pub use frame::{
-    ErrorObject, Frame, FrameError, Id, parse, write_error, write_notification, write_request,
-    write_result,
+    ErrorDetail, ErrorObject, Frame, FrameError, Id, parse, write_error, write_notification,
+    write_request, write_result,
 };
 pub use v1::*;
