@@ -29,6 +29,18 @@ def add_paths(folders):
             site.addsitedir(folder)
 
 
+def add_roots(folders):
+    """Makes the modules beside a plugin importable.
+
+    Before installed packages, behind the standard library: a plugin's ``queue.py`` must not break
+    what the SDK and other packages import later.
+    """
+    at = 0
+    while at < len(sys.path) and "-packages" not in sys.path[at]:
+        at += 1
+    sys.path[at:at] = folders
+
+
 def module_name(path):
     """The name under which the first runtime imported a plugin file."""
     return f"kodex_local_plugin_{path.rsplit('/', 1)[-1].rsplit('.', 1)[0]}"

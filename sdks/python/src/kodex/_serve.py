@@ -14,7 +14,7 @@ from time import monotonic, time
 
 from . import Cancelled, Clock, Context, Handler, Log, ToolInputError, is_coroutine
 from ._json import Unsendable, dumps
-from ._load import LoadFailure, add_paths, is_declared, load, text_of
+from ._load import LoadFailure, add_paths, add_roots, is_declared, load, text_of
 from ._wire import (
     CANCELLED,
     INVALID_PARAMS,
@@ -148,8 +148,7 @@ class Worker:
         #: Set when the plugin has coroutine handlers.
         self.tasks = None
         os.register_at_fork(after_in_child=self._forked)
-        if "root" in given:
-            sys.path[1:1] = given["root"]
+        add_roots(given.get("root", ()))
         add_paths(given.get("path", ()))
         sys.argv = [(given.get("file") or given.get("object"))[-1]]
 

@@ -386,7 +386,8 @@ class Channel:
             return chunk
         lines = (self._half + chunk).split(b"\n")
         self._half = lines.pop()
-        if len(self._half) > self.frame_bytes:
+        # One byte more, for the carriage return that may end a line of full length.
+        if len(self._half) > self.frame_bytes + 1:
             self._half = b""
             self._dropping = True
             self.fail(None, _too_long(self.frame_bytes))
