@@ -98,13 +98,13 @@ def _declared_by(name, manifest):
 
 
 def _read_params(params):
-    source = params.get("source") if type(params) is dict else None
-    if type(source) is dict:
+    params = params if type(params) is dict else {}
+    source, context = params.get("source"), params.get("context")
+    if type(source) is dict and (context is None or type(context) is dict):
+        path = source.get("path") or []
         for kind in ("file", "object"):
-            if type(source.get(kind)) is str:
-                path, context = source.get("path") or [], params.get("context") or {}
-                if type(path) is list and type(context) is dict:
-                    return kind, source[kind], path, context
+            if type(source.get(kind)) is str and type(path) is list:
+                return kind, source[kind], path, context or {}
     why = 'inspect needs source with "file" or "object", and a context that is an object'
     raise WireError(INVALID_PARAMS, "params.invalid", why)
 
