@@ -8,7 +8,7 @@ use std::{collections::BTreeSet, fmt::Display, ops::Range};
 use super::{
     access::{Access, Accesses},
     error::{Fault, Rule},
-    text::{Word, words, write_literal},
+    text::{Word, words, write_literal, write_quoted},
     value,
 };
 
@@ -315,6 +315,13 @@ impl Canonical {
 pub(super) fn literal(name: &str) -> String {
     let mut text = String::new();
     write_literal(&mut text, name);
+    text
+}
+
+/// A name in quotes.
+pub(super) fn quoted(name: &str) -> String {
+    let mut text = String::new();
+    write_quoted(&mut text, name);
     text
 }
 

@@ -8,16 +8,16 @@ use std::{fmt, ops::Range};
 use super::show::show;
 
 macro_rules! rules {
-    ($($(#[doc = $doc:literal])+ $name:ident = $code:literal,)+) => {
+    ($($name:ident = $code:literal, $meaning:literal;)+) => {
         /// The rule that a text breaks.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         #[non_exhaustive]
         pub enum Rule {
-            $($(#[doc = $doc])+ $name,)+
+            $(#[doc = $meaning] $name,)+
         }
 
         impl Rule {
-            /// Every rule, in the order of the reference.
+            /// Every rule, sorted by its code.
             pub const ALL: &'static [Self] = &[$(Self::$name,)+];
 
             /// The stable code.
@@ -28,102 +28,59 @@ macro_rules! rules {
                 }
             }
         }
+
+        /// The stable codes of permission errors, sorted, with what each means.
+        pub const CODES: &[(&str, &str)] = &[$(($code, $meaning),)+];
     };
 }
 
 rules! {
-    /// There is no text.
-    TextEmpty = "permission.text.empty",
-    /// The text is longer than 4096 bytes.
-    TextTooLong = "permission.text.too_long",
-    /// A control character, a tab, a newline or NUL.
-    TextControl = "permission.text.control",
-    /// A character that nobody sees, such as a bidirectional mark, outside an escape.
-    TextInvisible = "permission.text.invisible",
-    /// A quote, bracket or brace is never closed.
-    TextUnclosed = "permission.text.unclosed",
-    /// An escape inside quotes that does not exist.
-    TextEscape = "permission.text.escape",
-    /// The scope does not exist.
-    ScopeUnknown = "permission.scope.unknown",
-    /// The scope has no such access.
-    AccessUnknown = "permission.access.unknown",
-    /// The scope needs an access.
-    AccessMissing = "permission.access.missing",
-    /// The scope has no accesses.
-    AccessUnexpected = "permission.access.unexpected",
-    /// These accesses have different targets and need a permission each.
-    AccessCombined = "permission.access.combined",
-    /// The target is missing.
-    TargetMissing = "permission.target.missing",
-    /// Something stands where no target belongs.
-    TargetUnexpected = "permission.target.unexpected",
-    /// The target has not the form that the scope demands.
-    TargetInvalid = "permission.target.invalid",
-    /// A `*` that is not a whole segment, token or name part.
-    PatternWildcard = "permission.pattern.wildcard",
-    /// A character that must be quoted or cannot stand here.
-    PatternCharacter = "permission.pattern.character",
-    /// Braces that are empty, nested or not a whole segment.
-    PatternBraces = "permission.pattern.braces",
-    /// More than 63 segments or tokens, 64 alternatives, or a name of more than 255 bytes.
-    PatternTooLong = "permission.pattern.too_long",
-    /// A segment `..`.
-    PathParent = "permission.path.parent",
-    /// A segment `.`.
-    PathDot = "permission.path.dot",
-    /// Two slashes in a row or a slash at the end.
-    PathEmptySegment = "permission.path.empty_segment",
-    /// The path starts neither with a variable nor with `/`.
-    PathRelative = "permission.path.relative",
-    /// The path covers the root of the file system.
-    PathRoot = "permission.path.root",
-    /// The variable does not exist.
-    VariableUnknown = "permission.variable.unknown",
-    /// A variable that is not at the start of the path.
-    VariablePlace = "permission.variable.place",
-    /// The variable has no value here.
-    VariableUnset = "permission.variable.unset",
-    /// The value of a variable is no clean absolute path.
-    VariableValue = "permission.variable.value",
-    /// A URL where a host belongs.
-    HostUrl = "permission.host.url",
-    /// A user name before the host.
-    HostUser = "permission.host.user",
-    /// A percent-encoded host.
-    HostEncoded = "permission.host.encoded",
-    /// A character that no host name has.
-    HostCharacter = "permission.host.character",
-    /// An empty or overlong label, or one with a dash at its end.
-    HostLabel = "permission.host.label",
-    /// A dot after the last label.
-    HostTrailingDot = "permission.host.trailing_dot",
-    /// An IP address in a spelling that programs read differently.
-    HostIpSpelling = "permission.host.ip_spelling",
-    /// A wildcard that is not the first label above at least two others.
-    HostWildcard = "permission.host.wildcard",
-    /// An IPv6 address without brackets, or brackets around something else.
-    HostBrackets = "permission.host.brackets",
-    /// A network whose prefix is out of range or whose address has bits beyond it.
-    HostNetwork = "permission.host.network",
-    /// Listening on something that others can reach.
-    HostLoopback = "permission.host.loopback",
-    /// A port outside 1 to 65535, or a range that runs backwards.
-    PortRange = "permission.port.range",
-    /// Listening without saying on which port.
-    PortMissing = "permission.port.missing",
-    /// A wildcard for every environment variable.
-    EnvWildcard = "permission.env.wildcard",
-    /// A name that is no environment variable's.
-    EnvName = "permission.env.name",
-    /// The scope has no such constraint.
-    ConstraintUnknown = "permission.constraint.unknown",
-    /// The same constraint twice.
-    ConstraintDuplicate = "permission.constraint.duplicate",
-    /// The constraint binds none of the accesses asked for.
-    ConstraintUnfit = "permission.constraint.unfit",
-    /// The value does not fit the constraint.
-    ConstraintValue = "permission.constraint.value",
+    AccessCombined = "permission.access.combined", "The accesses have different targets and need one permission each.";
+    AccessMissing = "permission.access.missing", "The scope needs an access, such as `read`.";
+    AccessUnexpected = "permission.access.unexpected", "The scope has no accesses.";
+    AccessUnknown = "permission.access.unknown", "The scope has no such access.";
+    ConstraintDuplicate = "permission.constraint.duplicate", "A constraint is said twice.";
+    ConstraintUnfit = "permission.constraint.unfit", "The constraint binds none of the accesses asked for.";
+    ConstraintUnknown = "permission.constraint.unknown", "The scope has no such constraint.";
+    ConstraintValue = "permission.constraint.value", "The value does not fit the constraint, or is zero.";
+    EnvName = "permission.env.name", "The text is no name of an environment variable.";
+    EnvWildcard = "permission.env.wildcard", "A wildcard would cover every environment variable; it needs a prefix that ends in `_`.";
+    HostBrackets = "permission.host.brackets", "An IPv6 address stands without brackets, or the brackets hold something else.";
+    HostCharacter = "permission.host.character", "A character stands in the host that no host name has.";
+    HostEncoded = "permission.host.encoded", "The host has a percent code or a zone.";
+    HostIpSpelling = "permission.host.ip_spelling", "The address is spelled in a way that programs read differently.";
+    HostLabel = "permission.host.label", "A label of the host is empty, too long, or has a dash at its end.";
+    HostLoopback = "permission.host.loopback", "A plugin can listen on this machine only.";
+    HostNetwork = "permission.host.network", "The prefix is out of range, or the address has bits beyond it.";
+    HostTrailingDot = "permission.host.trailing_dot", "The host ends in a dot.";
+    HostUrl = "permission.host.url", "A URL stands where a host belongs.";
+    HostUser = "permission.host.user", "A user name stands before the host.";
+    HostWildcard = "permission.host.wildcard", "The `*` is not the first label above at least two others.";
+    PathDot = "permission.path.dot", "A segment of the path is `.`.";
+    PathEmptySegment = "permission.path.empty_segment", "A segment of the path is empty: two slashes in a row, or one at the end.";
+    PathParent = "permission.path.parent", "A segment of the path is `..`.";
+    PathRelative = "permission.path.relative", "The path starts neither with a variable nor with `/`.";
+    PathRoot = "permission.path.root", "The path covers the root of the file system.";
+    PatternBraces = "permission.pattern.braces", "Braces are empty, nested, hold a wildcard, or are not a whole segment.";
+    PatternCharacter = "permission.pattern.character", "A character must be quoted, or cannot stand in a name at all.";
+    PatternTooLong = "permission.pattern.too_long", "There are more than 63 segments or 64 alternatives, or a file name has more than 255 bytes.";
+    PatternWildcard = "permission.pattern.wildcard", "A `*` stands inside a longer name.";
+    PortMissing = "permission.port.missing", "Listening needs a port.";
+    PortRange = "permission.port.range", "A port is not from 1 to 65535, or a range runs backwards.";
+    ScopeUnknown = "permission.scope.unknown", "The scope does not exist.";
+    TargetInvalid = "permission.target.invalid", "The target does not have the form that the scope demands.";
+    TargetMissing = "permission.target.missing", "The target is missing.";
+    TargetUnexpected = "permission.target.unexpected", "Something stands where no target belongs.";
+    TextControl = "permission.text.control", "The text holds a control character, a tab, a newline or NUL.";
+    TextEmpty = "permission.text.empty", "There is no text.";
+    TextEscape = "permission.text.escape", "An escape inside quotes does not exist.";
+    TextInvisible = "permission.text.invisible", "The text holds a character that nobody sees, outside an escape.";
+    TextTooLong = "permission.text.too_long", "The text is longer than 4096 bytes.";
+    TextUnclosed = "permission.text.unclosed", "A quote, bracket or brace is never closed.";
+    VariablePlace = "permission.variable.place", "A variable stands elsewhere than at the start of a path.";
+    VariableUnknown = "permission.variable.unknown", "The variable does not exist.";
+    VariableUnset = "permission.variable.unset", "The variable has no value here.";
+    VariableValue = "permission.variable.value", "The value of a variable is no clean absolute path.";
 }
 
 /// A broken rule and its place, before the whole text is known.

@@ -10,8 +10,10 @@
 
 mod access;
 mod clause;
+mod endpoint;
 mod error;
 mod host;
+mod network;
 mod path;
 mod pattern;
 mod scope;
@@ -28,8 +30,10 @@ use std::fmt;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 pub use access::{Access, Accesses};
-pub use error::{PermissionError, Rule};
-pub use host::{DEFAULT_PORT, Endpoint, Host, HostPattern, Network, Ports};
+pub use endpoint::{DEFAULT_PORT, Endpoint, Ports};
+pub use error::{CODES, PermissionError, Rule};
+pub use host::{Host, HostPattern};
+pub use network::Network;
 pub use path::{AbsolutePath, PathPattern, Root, Variable, Variables};
 pub use pattern::{Pattern, Segment};
 pub use scope::{

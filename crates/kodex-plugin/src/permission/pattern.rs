@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use super::{
     error::{Fault, Rule},
-    text::{Word, is_bare, needs_quotes, nfc, quoted, write_literal, write_quoted},
+    text::{Word, nfc, write_literal, write_quoted},
 };
 
 /// Most segments in one permission. Together with an expanded variable they fit a word of bits.
@@ -268,58 +268,49 @@ enum Name {
 }
 
 fn name(word: Word<'_>, place: Place) -> Result<Name, Fault> {
-    let (name, has_star) = if word.text.starts_with('"') {
-        let quoted = quoted(word)?;
-        if quoted.end < word.text.len() {
-            let rest = word.from(quoted.end);
-            let message = "something follows the closing quote";
-            let fault = rest.fault(Rule::PatternCharacter, message);
-            return Err(fault.with_hint("put the whole segment in double quotes"));
-        }
-        (quoted.text, quoted.has_star)
-    } else {
-        check_bare(word, place)?;
-        (nfc(word.text), word.text.contains('*'))
+    let more = match place {
+        Place::Path => "*",
+        Place::Arguments => "*/",
     };
-    match (has_star, name.as_str()) {
-        (true, "*") => Ok(Name::Any),
-        (true, "**") => Ok(Name::AnyDepth),
-        (true, _) => Err(word
+    if !word.text.starts_with('"') {
+        refuse_misplaced(word)?;
+    }
+    let name = word.unquoted(more)?;
+    match (name.n_wild, name.text.as_str()) {
+        (0, text) => {
+            check_name(word, text, place)?;
+            Ok(Name::Literal(name.text))
+        }
+        (1, "*") => Ok(Name::Any),
+        (2, "**") => Ok(Name::AnyDepth),
+        _ => Err(word
             .fault(
                 Rule::PatternWildcard,
                 "a wildcard must be the whole segment",
             )
             .with_hint("`*` is one whole name, `**` any number; `\"\\*\"` is a star itself")),
-        (false, _) => {
-            check_name(word, &name, place)?;
-            Ok(Name::Literal(name))
-        }
     }
 }
 
-fn check_bare(word: Word<'_>, place: Place) -> Result<(), Fault> {
-    let more = match place {
-        Place::Path => "*",
-        Place::Arguments => "*/",
-    };
-    let Some((at, c)) = word.text.char_indices().find(|(_, c)| !is_bare(*c, more)) else {
+/// Characters that mean something elsewhere deserve a better answer than "quote it".
+fn refuse_misplaced(word: Word<'_>) -> Result<(), Fault> {
+    let Some(at) = word.text.find(['$', '{', '}']) else {
         return Ok(());
     };
-    let found = word.part(at..at + c.len_utf8());
-    Err(match c {
-        '$' => found
+    let found = word.part(at..at + 1);
+    Err(match found.text {
+        "$" => found
             .fault(
                 Rule::VariablePlace,
                 "a variable can stand only at the start of a path",
             )
             .with_hint("quote the segment if its name has a `$`"),
-        '{' | '}' => found
+        _ => found
             .fault(
                 Rule::PatternBraces,
                 "braces must be a whole segment and cannot be nested",
             )
             .with_hint("write every whole name, such as `{a.rs,b.rs}`"),
-        _ => needs_quotes(found),
     })
 }
 

@@ -114,14 +114,28 @@ impl<'t> Word<'t> {
         }
     }
 
-    /// The text of a word that may be quoted as a whole.
-    pub(super) fn unquoted(self) -> Result<String, Fault> {
-        if self.text.starts_with('"') {
-            return Ok(unquote(self)?.text);
+    /// The word inside its quotes, for values that need no escape.
+    pub(super) fn plain(self) -> Self {
+        let inner = self.text.strip_prefix('"');
+        match inner.and_then(|rest| rest.strip_suffix('"')) {
+            Some(inner) => self.part(1..1 + inner.len()),
+            None => self,
         }
-        match self.text.char_indices().find(|(_, c)| !is_bare(*c, "/*")) {
-            None => Ok(nfc(self.text)),
+    }
+
+    /// The text of a word that may be quoted as a whole. `more` names characters that need no
+    /// quotes here.
+    pub(super) fn unquoted(self, more: &str) -> Result<Quoted, Fault> {
+        if self.text.starts_with('"') {
+            return unquote(self);
+        }
+        match self.text.char_indices().find(|(_, c)| !is_bare(*c, more)) {
             Some((at, c)) => Err(needs_quotes(self.part(at..at + c.len_utf8()))),
+            None => Ok(Quoted {
+                text: nfc(self.text),
+                n_wild: self.text.matches('*').count(),
+                end: self.text.len(),
+            }),
         }
     }
 }
@@ -164,7 +178,7 @@ pub(super) fn is_bare(c: char, more: &str) -> bool {
     !c.is_ascii() || c.is_ascii_alphanumeric() || "._-+@:%~^=#".contains(c) || more.contains(c)
 }
 
-pub(super) fn needs_quotes(place: Word<'_>) -> Fault {
+fn needs_quotes(place: Word<'_>) -> Fault {
     let message = format!("`{}` cannot stand here unquoted", place.text);
     let fault = place.fault(Rule::PatternCharacter, message);
     match place.text {
@@ -173,13 +187,13 @@ pub(super) fn needs_quotes(place: Word<'_>) -> Fault {
     }
 }
 
-/// What stood between quotes.
+/// A text without its quotes.
 pub(super) struct Quoted {
     pub(super) text: String,
-    /// Whether a `*` stood there without a backslash.
-    pub(super) has_star: bool,
+    /// How often a `*` stood there without a backslash.
+    pub(super) n_wild: usize,
     /// Where the word goes on after the closing quote.
-    pub(super) end: usize,
+    end: usize,
 }
 
 /// Reads the quoted text at the start of a word, which must be all of it.
@@ -198,16 +212,16 @@ fn unquote(word: Word<'_>) -> Result<Quoted, Fault> {
 }
 
 /// Reads the quoted text at the start of a word.
-pub(super) fn quoted(word: Word<'_>) -> Result<Quoted, Fault> {
+fn quoted(word: Word<'_>) -> Result<Quoted, Fault> {
     let mut text = String::new();
-    let mut has_star = false;
+    let mut n_wild = 0;
     let mut chars = word.text.char_indices().skip(1);
     while let Some((at, c)) = chars.next() {
         match c {
             '"' => {
                 return Ok(Quoted {
                     text: nfc(&text),
-                    has_star,
+                    n_wild,
                     end: at + 1,
                 });
             }
@@ -219,7 +233,7 @@ pub(super) fn quoted(word: Word<'_>) -> Result<Quoted, Fault> {
                 }
             }
             c => {
-                has_star |= c == '*';
+                n_wild += usize::from(c == '*');
                 text.push(c);
             }
         }

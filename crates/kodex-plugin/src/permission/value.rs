@@ -31,6 +31,7 @@ const MICROS: u64 = 1_000_000;
 
 /// A whole number from 1.
 pub(super) fn count(word: Word<'_>) -> Result<u64, Fault> {
+    let word = word.plain();
     digits(word.text).ok_or_else(|| {
         word.fault(
             Rule::ConstraintValue,
@@ -42,6 +43,7 @@ pub(super) fn count(word: Word<'_>) -> Result<u64, Fault> {
 
 /// A number of bytes, with an optional binary unit.
 pub(super) fn size(word: Word<'_>) -> Result<u64, Fault> {
+    let word = word.plain();
     let (number, unit) = split_unit(word.text);
     let factor = match unit {
         "" => Some(1),
@@ -55,6 +57,7 @@ pub(super) fn size(word: Word<'_>) -> Result<u64, Fault> {
 
 /// A span of time in milliseconds. The unit is required.
 pub(super) fn span(word: Word<'_>) -> Result<u64, Fault> {
+    let word = word.plain();
     let (number, unit) = split_unit(word.text);
     scaled(number, factor(SPANS, unit)).ok_or_else(|| {
         word.fault(
@@ -74,6 +77,7 @@ pub(super) fn write_span(ms: u64) -> String {
 
 /// An amount of money in millionths.
 pub(super) fn money(word: Word<'_>) -> Result<u64, Fault> {
+    let word = word.plain();
     let (whole, fraction) = word.text.split_once('.').unwrap_or((word.text, "0"));
     let amount = || {
         let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
@@ -104,7 +108,7 @@ pub(super) fn write_money(micros: u64) -> String {
 
 /// One of a closed set of words.
 pub(super) fn choice<T: Copy>(word: Word<'_>, known: &[(&str, T)]) -> Result<T, Fault> {
-    let text = word.unquoted()?;
+    let text = word.unquoted("")?.text;
     let found = known.iter().find(|(name, _)| *name == text);
     found.map(|(_, value)| *value).ok_or_else(|| {
         let names: Vec<_> = known.iter().map(|(name, _)| *name).collect();

@@ -7,9 +7,9 @@ use crate::{
     HookName,
     permission::{
         access::{Accesses, accesses},
-        clause::{covers_list, literal, set},
+        clause::{covers_list, literal, quoted, set},
         error::Rule,
-        text::{Word, quoted},
+        text::Word,
         value::is_name,
     },
 };
@@ -69,18 +69,14 @@ impl HookPattern {
             check_dotted(word.part(0..family.len()))?;
             return Ok(Self::Family(family.to_owned()));
         }
-        let name = if text.starts_with('"') {
-            let quoted = quoted(word)?;
-            let is_whole = quoted.end == text.len();
-            let is_plain = is_whole && !quoted.text.contains('*');
-            is_plain.then_some(quoted.text).ok_or_else(|| {
-                let message = "a quoted hook is one name, without `*`";
-                word.fault(Rule::TargetInvalid, message)
-            })?
-        } else {
+        if !text.starts_with('"') {
             check_dotted(word)?;
-            text.to_owned()
-        };
+        }
+        let name = word.unquoted("")?.text;
+        if name.contains('*') {
+            let message = "a quoted hook is one name, without `*`";
+            return Err(word.fault(Rule::TargetInvalid, message));
+        }
         let name = HookName::new(name);
         name.map(Self::Name)
             .map_err(|error| word.fault(Rule::TargetInvalid, error.to_string()))
@@ -92,14 +88,8 @@ impl fmt::Display for HookPattern {
         match self {
             Self::Any => f.write_str("*"),
             Self::Family(family) => write!(f, "{family}.*"),
-            Self::Name(name) => match is_dotted(name.as_str()) {
-                true => f.write_str(name.as_str()),
-                false => {
-                    let mut text = String::new();
-                    crate::permission::text::write_quoted(&mut text, name.as_str());
-                    f.write_str(&text)
-                }
-            },
+            Self::Name(name) if is_dotted(name.as_str()) => f.write_str(name.as_str()),
+            Self::Name(name) => f.write_str(&quoted(name.as_str())),
         }
     }
 }
@@ -133,21 +123,32 @@ impl MatchPattern {
         }
     }
 
+    /// A star is a wildcard with or without quotes; names that hold one do not exist.
     fn parse(word: Word<'_>) -> Result<Self, Fault> {
-        if let Some(prefix) = word.text.strip_suffix('*').filter(|text| !text.is_empty())
-            && !word.text.starts_with('"')
-        {
-            return Ok(Self::Prefix(name(word.part(0..prefix.len()))?));
+        let text = word.unquoted("*")?;
+        let is_wildcard = text.n_wild == 1 && text.text.ends_with('*');
+        let n_stars = text.text.matches('*').count();
+        let name = text.text.trim_end_matches('*');
+        if name.is_empty() || n_stars != usize::from(is_wildcard) {
+            let message = "`*` can stand only at the end of a name";
+            return Err(word.fault(Rule::PatternWildcard, message));
         }
-        name(word).map(Self::Name)
+        Ok(match is_wildcard {
+            true => Self::Prefix(name.to_owned()),
+            false => Self::Name(name.to_owned()),
+        })
     }
 }
 
 impl fmt::Display for MatchPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Name(name) => f.write_str(&literal(name)),
-            Self::Prefix(prefix) => write!(f, "{}*", literal(prefix)),
+        let (name, star) = match self {
+            Self::Name(name) => (literal(name), ""),
+            Self::Prefix(prefix) => (literal(prefix), "*"),
+        };
+        match name.strip_suffix('"') {
+            Some(open) => write!(f, "{open}{star}\""),
+            None => write!(f, "{name}{star}"),
         }
     }
 }
@@ -253,15 +254,4 @@ fn check_dotted(word: Word<'_>) -> Result<(), Fault> {
     Err(word
         .fault(Rule::TargetInvalid, message)
         .with_hint("write for example `tool.after`; other names must be quoted"))
-}
-
-fn name(word: Word<'_>) -> Result<String, Fault> {
-    let name = word.unquoted()?;
-    match name.is_empty() || name.contains('*') {
-        false => Ok(name),
-        true => Err(word.fault(
-            Rule::PatternWildcard,
-            "`*` can stand only at the end of a name",
-        )),
-    }
 }

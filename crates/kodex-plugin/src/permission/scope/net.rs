@@ -6,8 +6,8 @@ use super::{Canonical, Clause, Fault, Grammar};
 use crate::permission::{
     access::{Accesses, accesses},
     clause::{covers_list, covers_most, set},
+    endpoint::Endpoint,
     error::Rule,
-    host::Endpoint,
     path::PathPattern,
     text::Word,
     value,
