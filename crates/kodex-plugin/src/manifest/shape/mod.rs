@@ -1,8 +1,10 @@
-//! Which keys there are and what type each has: one table, and the walk that holds a document
-//! against it.
+//! The walk that holds a document against the table of [`keys`].
 //!
 //! The walk never gives up: what has the wrong shape is reported and replaced by an empty value, so
 //! that the rules can look at the rest of the document in the same pass.
+
+mod hint;
+mod keys;
 
 use std::collections::HashSet;
 
@@ -13,158 +15,9 @@ use super::{
     report::{Path, Report, Step},
     tree::{Entry, Node, Spot},
 };
-use crate::{Diagnostic, suggest};
-
-/// The keys of one table.
-pub(super) struct Shape {
-    /// How the table is written in the file.
-    title: &'static str,
-    keys: &'static [Key],
-}
-
-/// One key: its name, its type, and whether it must be there.
-struct Key {
-    name: &'static str,
-    kind: Kind,
-    required: bool,
-}
-
-/// The type of a value.
-enum Kind {
-    Text,
-    Texts,
-    Flag,
-    /// A whole number within bounds.
-    Whole(i64, i64),
-    /// A JSON document of any form.
-    Json,
-    Table(&'static Shape),
-    Tables(&'static Shape),
-}
-
-const fn must(name: &'static str, kind: Kind) -> Key {
-    Key {
-        name,
-        kind,
-        required: true,
-    }
-}
-
-const fn may(name: &'static str, kind: Kind) -> Key {
-    Key {
-        name,
-        kind,
-        required: false,
-    }
-}
-
-const fn shape(title: &'static str, keys: &'static [Key]) -> Shape {
-    Shape { title, keys }
-}
-
-/// The whole document.
-pub(super) static DOCUMENT: Shape = shape(
-    "the top of the file",
-    &[
-        must("manifest", Kind::Whole(0, u32::MAX as i64)),
-        must("plugin", Kind::Table(&PLUGIN)),
-        may("run", Kind::Table(&RUN)),
-        may("hook", Kind::Tables(&HOOK)),
-        may("tool", Kind::Tables(&TOOL)),
-        may("permission", Kind::Tables(&PERMISSION)),
-        may("database", Kind::Table(&DATABASE)),
-        may("requires", Kind::Table(&REQUIRES)),
-    ],
-);
-static PLUGIN: Shape = shape(
-    "[plugin]",
-    &[
-        must("name", Kind::Text),
-        must("version", Kind::Text),
-        must("description", Kind::Text),
-        may("capabilities", Kind::Texts),
-        may("api", Kind::Text),
-    ],
-);
-static RUN: Shape = shape(
-    "[run]",
-    &[
-        must("kind", Kind::Text),
-        may("entry", Kind::Text),
-        may("command", Kind::Texts),
-        may("env", Kind::Texts),
-    ],
-);
-static HOOK: Shape = shape(
-    "[[hook]]",
-    &[
-        must("on", Kind::Text),
-        may("priority", Kind::Whole(i32::MIN as i64, i32::MAX as i64)),
-        may("timeout", Kind::Text),
-        may("required", Kind::Flag),
-    ],
-);
-static TOOL: Shape = shape(
-    "[[tool]]",
-    &[
-        must("name", Kind::Text),
-        must("description", Kind::Text),
-        may("input_schema", Kind::Json),
-        may("output_schema", Kind::Json),
-        may("annotations", Kind::Table(&ANNOTATIONS)),
-        may("timeout", Kind::Text),
-    ],
-);
-static ANNOTATIONS: Shape = shape(
-    "[tool.annotations]",
-    &[
-        may("read_only", Kind::Flag),
-        may("destructive", Kind::Flag),
-        may("idempotent", Kind::Flag),
-        may("open_world", Kind::Flag),
-    ],
-);
-static PERMISSION: Shape = shape(
-    "[[permission]]",
-    &[must("allow", Kind::Text), may("reason", Kind::Text)],
-);
-static DATABASE: Shape = shape(
-    "[database]",
-    &[
-        must("migrations", Kind::Text),
-        may("renamed_from", Kind::Text),
-    ],
-);
-static REQUIRES: Shape = shape("[requires]", &[may("bin", Kind::Texts)]);
-
-/// All tables, for finding where a misplaced key belongs.
-static ALL: &[&Shape] = &[
-    &PLUGIN,
-    &RUN,
-    &HOOK,
-    &TOOL,
-    &PERMISSION,
-    &DATABASE,
-    &REQUIRES,
-    &DOCUMENT,
-];
-
-/// Words that other formats use for ours.
-static SYNONYMS: &[(&str, &str)] = &[
-    ("args", "command"),
-    ("cmd", "command"),
-    ("event", "on"),
-    ("exec", "command"),
-    ("hookname", "on"),
-    ("main", "entry"),
-    ("module", "entry"),
-    ("order", "priority"),
-    ("parameters", "input_schema"),
-    ("schema", "input_schema"),
-    ("timeout_ms", "timeout"),
-    ("type", "kind"),
-    ("runtime", "run"),
-];
+use crate::Diagnostic;
+use hint::{example, key_hint, kind_name, type_hint};
+use keys::{DOCUMENT, Key, Kind, Shape};
 
 /// Holds a document against [`DOCUMENT`]; gives a value that the raw form can be read from.
 pub(super) fn check(document: &Spot<'_>, report: &mut Report) -> Value {
@@ -388,76 +241,6 @@ fn empty(kind: &Kind) -> Value {
     }
 }
 
-fn kind_name(kind: &Kind) -> &'static str {
-    match kind {
-        Kind::Text => "a text",
-        Kind::Texts => "a list of texts",
-        Kind::Flag => "true or false",
-        Kind::Whole(..) => "a whole number",
-        Kind::Json => "a JSON value",
-        Kind::Table(_) => "a table",
-        Kind::Tables(_) => "a list of tables",
-    }
-}
-
-fn type_hint(kind: &Kind, node: &Node<'_>) -> String {
-    match (kind, node) {
-        (Kind::Texts, Node::Text(text)) => {
-            let words: Vec<_> = text.split_whitespace().take(8).collect();
-            format!("write a list: {words:?}")
-        }
-        (Kind::Text, Node::List(_)) => "write a single text in quotation marks".to_owned(),
-        (Kind::Text, Node::Whole(number)) => {
-            format!("write it in quotation marks: \"{number}\"")
-        }
-        (Kind::Text, _) => "write it in quotation marks".to_owned(),
-        (Kind::Flag, _) => "write true or false, without quotation marks".to_owned(),
-        (Kind::Tables(shape), Node::Table(_)) => {
-            format!("each entry has a header of its own: {}", shape.title)
-        }
-        (Kind::Table(shape) | Kind::Tables(shape), _) => {
-            format!("write a table: {}", shape.title)
-        }
-        (Kind::Whole(..), _) => "write a whole number without quotation marks".to_owned(),
-        (Kind::Texts, _) => "write a list of texts, such as [\"a\", \"b\"]".to_owned(),
-        (Kind::Json, _) => "write a JSON value".to_owned(),
-    }
-}
-
-fn key_hint(key: &str, shape: &Shape) -> String {
-    let names = || shape.keys.iter().map(|key| key.name);
-    let synonym = SYNONYMS
-        .iter()
-        .find(|(word, ours)| *word == key && names().any(|name| name == *ours))
-        .map(|(_, ours)| *ours);
-    if let Some(name) = synonym.or_else(|| suggest::closest(key, names())) {
-        return format!("did you mean `{name}`?");
-    }
-    let home = ALL
-        .iter()
-        .find(|other| other.title != shape.title && other.keys.iter().any(|k| k.name == key));
-    if let Some(home) = home {
-        return format!("`{key}` belongs in {}", home.title);
-    }
-    let known: Vec<_> = names().map(|name| format!("`{name}`")).collect();
-    format!("known keys: {}", known.join(", "))
-}
-
-fn example(key: &Key) -> String {
-    let name = key.name;
-    match (&key.kind, name) {
-        (_, "manifest") => "write as the first line: manifest = 1".to_owned(),
-        (_, "version") => "add: version = \"0.1.0\"".to_owned(),
-        (_, "kind") => format!(
-            "add: kind = \"python\", or another of {}",
-            super::run_kinds()
-        ),
-        (_, "on") => "add the hook to answer, for example: on = \"prompt.submit\"".to_owned(),
-        (Kind::Table(shape) | Kind::Tables(shape), _) => format!("add a table {}", shape.title),
-        _ => format!("add: {name} = \"...\""),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -485,7 +268,7 @@ mod tests {
                 }
             }
         }
-        let raw = super::super::tests::everything();
+        let raw = crate::manifest::tests::everything();
         let (mut have, mut want) = (Vec::new(), Vec::new());
         keys(&serde_json::to_value(raw).unwrap(), "", &mut have);
         names(&DOCUMENT, "", &mut want);
