@@ -9,8 +9,10 @@ import sys
 from time import monotonic
 
 from . import Cancelled
-from ._serve import GRACE, answer_text, failure_text
-from ._wire import Closed, result_of
+from ._answer import answer_text, failure_text
+from ._channel import Closed
+from ._deadline import GRACE
+from ._frame import result_of
 
 #: How long running calls may take to end when the plugin is shut down.
 FAREWELL = 1.0

@@ -8,10 +8,11 @@ import gc
 import os
 import sys
 
+from ._answer import failure_of_load
+from ._channel import Channel, Closed
+from ._frame import INVALID_PARAMS, NO_METHOD, WireError
 from ._json import dumps
 from ._load import LoadFailure, add_paths, is_declared, load, module_name, text_of
-from ._serve import failure_of_load
-from ._wire import INVALID_PARAMS, NO_METHOD, Channel, Closed, WireError
 
 
 class Inspector:

@@ -6,9 +6,12 @@ The worker, the inspector and ``PluginManager`` all load through here.
 import sys
 from _frozen_importlib import module_from_spec
 from _frozen_importlib_external import spec_from_file_location
+from _functools import partial
 
 from kodex_plugin_system.base import accept
 from kodex_plugin_system.errors import PluginValidationError
+
+from . import Handler, is_coroutine
 
 
 class LoadFailure(Exception):
@@ -114,6 +117,32 @@ def check(plugin):
 def is_declared(plugin):
     """Whether the plugin declares hooks and tools through ``kodex.Plugin``."""
     return hasattr(type(plugin), "__kodex_declared__")
+
+
+class FirstRuntimePlugin:
+    """A plugin in the form of the first runtime, with the doors of ``kodex.Plugin``."""
+
+    def __init__(self, plugin):
+        self.plugin = plugin
+        self.manifest = plugin.manifest
+        self.is_async = is_coroutine(plugin.handle_hook)
+
+    def activate(self, link):
+        """Passes the user's configuration."""
+        self.plugin.activate(link.config)
+        return []
+
+    def deactivate(self):
+        """The first runtime had no such step; a plugin that has the method gets it."""
+        hook = getattr(self.plugin, "deactivate", None)
+        done = hook() if callable(hook) else None
+        return [done] if hasattr(done, "__await__") else []
+
+    def find(self, kind, name):
+        """It answers every hook and has no tools."""
+        if kind != "hook":
+            return None
+        return Handler(partial(self.plugin.handle_hook, name), False, self.is_async)
 
 
 def _from_module(module, factory):

@@ -1,136 +1,27 @@
 """The worker's loop: read a line, run the plugin, write the answer, on the main thread.
 
-A plugin with coroutine handlers gets the loop of ``_aio`` instead. Deadlines of ordinary handlers
-are kept by an alarm signal that raises ``Cancelled`` inside them; what blocks even that is ended by
-the host.
+A plugin with coroutine handlers gets the loop of ``_aio`` instead.
 """
 
-import _signal
 import os
 import sys
-from _functools import partial
-from _thread import get_ident
 from time import monotonic, time
 
-from . import Cancelled, Clock, Context, Handler, Log, ToolInputError, is_coroutine
-from ._json import Unsendable, dumps
-from ._load import LoadFailure, add_paths, add_roots, is_declared, load, text_of
-from ._wire import (
-    CANCELLED,
-    INVALID_PARAMS,
-    INVALID_REQUEST,
-    NO_METHOD,
-    NOT_INITIALIZED,
-    RAISED,
-    REFUSED,
-    Channel,
-    Closed,
-    WireError,
-    error_line,
-    shorten,
-)
+from . import Cancelled, Context
+from ._answer import answer_text, failure_of_load, failure_text, raised
+from ._channel import Channel, Closed
+from ._deadline import Deadline
+from ._frame import INVALID_PARAMS, INVALID_REQUEST, NO_METHOD, NOT_INITIALIZED, WireError
+from ._json import dumps
+from ._link import HostLink
+from ._load import FirstRuntimePlugin, LoadFailure, add_paths, add_roots, is_declared, load
 
 CONTRACT = 1
 FEATURES = ("cancel", "clock", "log")
-#: After the deadline, so that an answer on the last millisecond is not broken off.
-GRACE = 0.05
-#: A handler that goes on after the alarm is reminded this often.
-REMINDER = 0.05
 #: After a call this long the host may already have cancelled the calls behind it.
 LONG_CALL = 0.02
 #: A deadline further in the past than this means that the clocks disagree; the span counts then.
 CLOCK_TRUST = 60.0
-FIELDS = 64 << 10
-TRACEBACK = 8 << 10
-MESSAGE = 64 << 10
-#: Where the SDK's own frames of a traceback lie.
-_HOME = __file__[: -len("_serve.py")]
-
-
-class _Shut:
-    """While it is entered, a handler in the main thread cannot be broken off."""
-
-    def __init__(self, deadline):
-        self.deadline = deadline
-        self.was_open = False
-
-    def __enter__(self):
-        if self.deadline.is_mine():
-            self.was_open, self.deadline.open = self.deadline.open, False
-
-    def __exit__(self, *raised):
-        if self.was_open:
-            self.deadline.open = True
-
-
-class Deadline:
-    """Raises ``Cancelled`` in the running handler soon after its deadline.
-
-    The timer is set anew only when it would ring too late; calls in quick succession share one, and
-    one that rings between calls does nothing.
-    """
-
-    def __init__(self):
-        self.at = 0.0
-        self.rings_at = 0.0
-        #: Whether the handler's own code runs, which may be broken off at any place.
-        self.open = False
-        self.wanted = True
-        self.main = get_ident()
-        _signal.signal(_signal.SIGALRM, self._ring)
-
-    def is_mine(self):
-        """Whether this is the main thread, the only one that signals break into."""
-        return get_ident() == self.main
-
-    def shut(self):
-        """A context in which the handler cannot be broken off."""
-        return _Shut(self)
-
-    def start(self, seconds):
-        """The handler starts and has so much time."""
-        self.wanted = True
-        self.at = monotonic() + seconds + GRACE
-        if not self.rings_at or self.rings_at > self.at:
-            self._set(seconds + GRACE)
-
-    def _set(self, seconds):
-        self.rings_at = monotonic() + seconds
-        _signal.setitimer(_signal.ITIMER_REAL, seconds, REMINDER)
-
-    def stop(self):
-        """The handler ended."""
-        self.at = 0.0
-
-    def withdraw(self):
-        """Nobody wants the answer any more."""
-        self.wanted = False
-        if self.open:
-            raise Cancelled
-
-    def _ring(self, signum, frame):
-        if not self.at:
-            self.rings_at = 0.0
-            _signal.setitimer(_signal.ITIMER_REAL, 0)
-            return
-        left = self.at - monotonic()
-        if left > 0 and self.wanted:
-            self._set(left)
-        elif self.open:
-            raise Cancelled
-
-    # As a context: a place inside our own code where the handler may be broken off.
-
-    def __enter__(self):
-        if self.at and self.is_mine():
-            self.open = True
-            if not self.wanted:
-                self.open = False
-                raise Cancelled
-
-    def __exit__(self, *raised):
-        if self.is_mine():
-            self.open = False
 
 
 class Worker:
@@ -246,7 +137,7 @@ class Worker:
                 self.tasks.finish(waiting)
         except BaseException as error:
             self.tasks = None
-            raise _raised(error) from None
+            raise raised(error) from None
         self.plugin, self.name, self.link = plugin, plugin.manifest.name, link
         import gc
 
@@ -355,135 +246,6 @@ class Worker:
             self.deadline.withdraw()
         elif self.tasks is not None:
             self.tasks.cancel(ident)
-
-
-class FirstRuntimePlugin:
-    """A plugin in the form of the first runtime, with the doors of ``kodex.Plugin``."""
-
-    def __init__(self, plugin):
-        self.plugin = plugin
-        self.manifest = plugin.manifest
-        self.is_async = is_coroutine(plugin.handle_hook)
-
-    def activate(self, link):
-        """Passes the user's configuration."""
-        self.plugin.activate(link.config)
-        return []
-
-    def deactivate(self):
-        """The first runtime had no such step; a plugin that has the method gets it."""
-        hook = getattr(self.plugin, "deactivate", None)
-        done = hook() if callable(hook) else None
-        return [done] if hasattr(done, "__await__") else []
-
-    def find(self, kind, name):
-        """It answers every hook and has no tools."""
-        if kind != "hook":
-            return None
-        return Handler(partial(self.plugin.handle_hook, name), False, self.is_async)
-
-
-class HostLink:
-    """The plugin's way to the host."""
-
-    def __init__(self, worker, params, offered):
-        context, grants = params.get("context"), params.get("grants")
-        self.worker = worker
-        self.offered = offered
-        self.plugin = params["plugin"]
-        self.config = context if type(context) is dict else {}
-        self.grants = tuple(grants) if type(grants) is list else ()
-        self.log_door = Log(self)
-        self.clock_door = Clock(self)
-
-    def request(self, method, params):
-        """Asks the host and waits."""
-        if method == "clock/now" and "clock" not in self.offered:
-            return {"unix_ms": int(time() * 1000)}
-        with self.worker.deadline.shut():
-            return self.worker.channel.request(method, params)
-
-    async def request_async(self, method, params):
-        """Asks the host; other calls go on meanwhile."""
-        if self.worker.tasks is None:
-            return self.request(method, params)
-        return await self.worker.tasks.request(method, params)
-
-    def log(self, level, message, fields):
-        """Sends a line to the plugin's log."""
-        message = shorten(str(message), MESSAGE)
-        with self.worker.deadline.shut():
-            if "log" in self.offered and self.worker.channel.pace.take():
-                self.worker.channel.notify("log", _log_params(level, message, fields))
-            else:
-                print(f"{level}: {message}", fields or "", file=sys.stderr)
-
-
-def _log_params(level, message, fields):
-    params = {"level": level, "message": message}
-    if fields:
-        try:
-            small = len(dumps(fields)) <= FIELDS
-        except Unsendable:
-            small = False
-        if not small:
-            fields = {name: shorten(repr(value), 200) for name, value in list(fields.items())[:50]}
-        params["fields"] = fields
-    return params
-
-
-def answer_text(ident, reply):
-    """The line that answers a call."""
-    if reply is None:
-        return '{"jsonrpc":"2.0","id":%s,"result":{}}' % _id_text(ident)
-    return '{"jsonrpc":"2.0","id":%s,"result":{"reply":%s}}' % (_id_text(ident), dumps(reply))
-
-
-def _id_text(ident):
-    return ident if type(ident) is int else dumps(ident)
-
-
-def failure_text(ident, error, params=None):
-    """The line that answers a call with what its handler raised."""
-    if isinstance(error, WireError):
-        failure = error
-    elif isinstance(error, Cancelled):
-        failure = WireError(CANCELLED, "call.cancelled", "the call was cancelled")
-    elif isinstance(error, ToolInputError) and params["kind"] == "tool":
-        failure = WireError(REFUSED, "tool.input.refused", shorten(text_of(error), MESSAGE))
-    elif isinstance(error, Unsendable):
-        why = f"the reply cannot be sent: {error}"
-        failure = WireError(RAISED, error.code, shorten(why, MESSAGE))
-    else:
-        failure = _raised(error)
-    return error_line(ident, failure)
-
-
-def failure_of_load(failure):
-    """The error answer for a plugin that could not be loaded."""
-    return _raised(failure.cause, failure.code, str(failure))
-
-
-def _raised(error, code="plugin.raised", message=None):
-    if message is None:
-        message = text_of(error)
-    trace = traceback_of(error) if error is not None else None
-    return WireError(RAISED, code, shorten(message, MESSAGE), trace)
-
-
-def traceback_of(error):
-    """The end of an exception's traceback, for the plugin's author."""
-    import traceback
-
-    try:
-        frames = error.__traceback__
-        while frames is not None and frames.tb_frame.f_code.co_filename.startswith(_HOME):
-            frames = frames.tb_next
-        lines = traceback.format_exception(type(error), error, frames, limit=-40)
-        text = shorten("".join(lines), 1 << 20)
-    except Exception:
-        return None
-    return text if len(text) <= TRACEBACK else "...\n" + text[4 - TRACEBACK :]
 
 
 def _misfit(params):

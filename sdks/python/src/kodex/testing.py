@@ -20,8 +20,7 @@ from time import monotonic
 
 from . import Clock, Context, HostError, Log
 from ._json import dumps
-from ._load import check, is_declared
-from ._serve import FirstRuntimePlugin
+from ._load import FirstRuntimePlugin, check, is_declared
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
