@@ -147,8 +147,8 @@ pub struct CallRequest {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CallResult<'a> {
-    /// The reply, as raw JSON; absent for none.
-    #[serde(borrow, default)]
+    /// The reply, as raw JSON; absent for none. The reply `null` is a reply.
+    #[serde(borrow, default, deserialize_with = "super::frame::present")]
     pub reply: Option<&'a RawValue>,
 }
 
