@@ -219,7 +219,7 @@ impl Runtime {
     /// Sets the breakers of a plugin by hand until a moment, or takes the setting back with `None`.
     /// Returns whether there is such a plugin.
     pub fn set_breakers(&self, plugin: &str, by_hand: Option<Override>) -> bool {
-        self.each_cell(plugin, |cell| cell.lock().breaker.set_by_hand(by_hand))
+        self.each_cell(plugin, |cell| cell.change(|state| state.breaker.set_by_hand(by_hand)))
     }
 
     /// Closes the breakers of a plugin and forgets what they counted. Returns whether there is such
@@ -227,7 +227,7 @@ impl Runtime {
     pub fn reset_breakers(&self, plugin: &str) -> bool {
         let now = self.inner.shared.clock.now();
         let found = self.each_cell(plugin, |cell| {
-            let _ = cell.lock().breaker.reset(now);
+            let _ = cell.change(|state| state.breaker.reset(now));
         });
         if let Some(slot) = self.current().catalog.slot(plugin) {
             slot.n_open.store(0, Ordering::Relaxed);

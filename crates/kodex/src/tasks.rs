@@ -20,6 +20,12 @@ impl Tasks {
         Self { handle, set: Mutex::new(JoinSet::new()) }
     }
 
+    /// The async runtime that the tasks run on.
+    #[cfg(feature = "worker")]
+    pub(crate) fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
     /// Runs a future beside the caller, until it ends or the runtime shuts down.
     pub(crate) fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
         let mut set = self.set.lock().unwrap_or_else(PoisonError::into_inner);

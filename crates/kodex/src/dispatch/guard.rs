@@ -2,19 +2,19 @@
 //!
 //! In order: breaker, concurrency limit, activation, panic catch, deadline, output limit; then the
 //! breaker and the counters learn how it ended. A plugin that answers at once costs no timer, no
-//! task and no allocation: it is polled first, and the deadline is armed only when it is pending.
+//! task and no allocation: it is called first, and only what is not there yet becomes a future.
 
 use std::{
+    any::Any,
     future::{Future, poll_fn},
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::{Arc, atomic::Ordering},
+    task::Poll,
     time::{Duration, Instant},
 };
 
-use kodex_plugin::{
-    Call, Deadline, Failure, Json, PluginError, Reply, Request, RequestKind,
-};
+use kodex_plugin::{Call, Deadline, Failure, Json, PluginError, Reply, Request, RequestKind};
 
 use super::breaker::{BreakerState, Ended, Permit, Transition};
 use crate::{
@@ -31,6 +31,8 @@ pub(crate) struct Ask<'a> {
     pub(crate) name: &'a str,
     pub(crate) payload: &'a Json,
     pub(crate) timeout: Duration,
+    /// A success that took longer is slow for the breaker.
+    pub(crate) slow_after: Duration,
     /// No answer is wanted after this, whatever the plugin's own timeout says.
     pub(crate) no_later_than: Option<Instant>,
     /// Says whether a reply has the form that the hook demands.
@@ -44,6 +46,22 @@ pub(crate) struct Answer {
     pub(crate) at: Instant,
 }
 
+/// A call that was begun and is not over.
+struct Begun<'a> {
+    watch: Watch<'a>,
+    _place: Place<'a>,
+    future: Pin<Box<dyn Future<Output = Result<Reply, PluginError>> + Send + 'a>>,
+    deadline: Deadline,
+}
+
+/// How far a call came without waiting.
+enum Step<'a> {
+    Over(Answer),
+    Begun(Begun<'a>),
+    /// Something has to be waited for before the plugin can be called.
+    Wait,
+}
+
 /// Accepts every reply.
 pub(crate) fn any_reply(_: &Reply) -> Result<(), String> {
     Ok(())
@@ -51,59 +69,97 @@ pub(crate) fn any_reply(_: &Reply) -> Result<(), String> {
 
 /// Makes one call. `now` is the reading with which it starts.
 pub(crate) async fn call(shared: &Shared, ask: Ask<'_>, now: Instant) -> Answer {
-    let mut watch = match begin(shared, ask, now) {
-        Ok(watch) => watch,
-        Err(refused) => return Answer { result: Err(refused), at: now },
-    };
-    let mut started = now;
-    if !ask.slot.has_place(shared.guard.limits.concurrency) {
-        if let Err(error) = wait_for_place(shared, ask, now).await {
-            return watch.end(shared, Err(error), shared.clock.now(), now);
-        }
-        started = shared.clock.now();
+    match at_once(shared, ask, now) {
+        Step::Over(answer) => answer,
+        Step::Begun(begun) => finish(shared, ask, begun, now).await,
+        Step::Wait => wait_then_call(shared, ask, now).await,
     }
-    let _place = Place(ask.slot);
-    if !ask.slot.is_active() {
-        let latest = ask.no_later_than;
-        if let Err(error) = super::activate::ensure(shared, ask.slot, latest).await {
-            return watch.end(shared, Err(error), shared.clock.now(), started);
-        }
-        started = shared.clock.now();
-    }
-    let result = run(shared, ask, started).await.and_then(|reply| accept(shared, ask, reply));
-    watch.end(shared, result, shared.clock.now(), started)
 }
 
-async fn run(shared: &Shared, ask: Ask<'_>, started: Instant) -> Result<Reply, PluginError> {
-    let own = started + ask.timeout;
+/// The usual way: the breaker is closed, a place is free, the plugin is active.
+fn at_once<'a>(shared: &'a Shared, ask: Ask<'a>, now: Instant) -> Step<'a> {
+    if !ask.slot.is_active() || ask.slot.n_open.load(Ordering::Relaxed) >= 2 {
+        return Step::Wait;
+    }
+    let Some(permit) = ask.cell.free_pass() else { return Step::Wait };
+    if !ask.slot.has_place(shared.guard.limits.concurrency) {
+        return Step::Wait;
+    }
+    let place = Place(ask.slot);
+    let watch = Watch { shared, ask, permit: Some(permit) };
+    run(watch, place, now)
+}
+
+/// Calls the plugin. What is there at once is taken at once.
+fn run<'a>(watch: Watch<'a>, place: Place<'a>, now: Instant) -> Step<'a> {
+    let (shared, ask) = (watch.shared, watch.ask);
+    let own = now + ask.timeout;
     let at = ask.no_later_than.map_or(own, |latest| latest.min(own));
-    let deadline = Deadline { at, timeout: at.saturating_duration_since(started) };
+    let deadline = Deadline { at, timeout: at.saturating_duration_since(now) };
     let request = Request { kind: ask.kind, name: ask.name, payload: ask.payload, deadline };
-    let called = catch_unwind(AssertUnwindSafe(|| ask.slot.plugin.call(request)));
-    let mut future = match called {
-        Ok(Call::Ready(result)) => return result,
-        Ok(Call::Pending(future)) => future,
-        Err(panic) => return Err(panicked(&*panic)),
+    let result = match catch_unwind(AssertUnwindSafe(|| ask.slot.plugin.call(request))) {
+        Ok(Call::Ready(result)) => result,
+        Ok(Call::Pending(future)) => return Step::Begun(Begun { watch, _place: place, future, deadline }),
+        Err(panic) => Err(panicked(&*panic)),
     };
-    let polled = poll_fn(|context| {
-        match catch_unwind(AssertUnwindSafe(|| Pin::new(&mut future).poll(context))) {
-            Ok(poll) => poll,
-            Err(panic) => std::task::Poll::Ready(Err(panicked(&*panic))),
-        }
+    let result = result.and_then(|reply| accept(shared, ask, reply));
+    Step::Over(watch.end(result, shared.clock.now(), now))
+}
+
+/// Waits for an answer that was not there at once.
+async fn finish(shared: &Shared, ask: Ask<'_>, begun: Begun<'_>, started: Instant) -> Answer {
+    let Begun { watch, _place, mut future, deadline } = begun;
+    let polled = poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
+        Ok(poll) => poll,
+        Err(panic) => Poll::Ready(Err(panicked(&*panic))),
     });
-    let left = at.saturating_duration_since(shared.clock.now());
-    match tokio::time::timeout(left, polled).await {
-        Ok(result) => result,
+    let left = deadline.at.saturating_duration_since(shared.clock.now());
+    let result = match tokio::time::timeout(left, polled).await {
+        Ok(result) => result.and_then(|reply| accept(shared, ask, reply)),
         Err(_) => Err(PluginError::new(
             Failure::Timeout,
             "call.timeout",
             format!("no answer within {} ms", deadline.timeout.as_millis()),
         )),
+    };
+    watch.end(result, shared.clock.now(), started)
+}
+
+/// The unusual way: ask the breaker, wait for a place, start the plugin, then call it.
+async fn wait_then_call(shared: &Shared, ask: Ask<'_>, now: Instant) -> Answer {
+    let permit = match admit(shared, ask, now) {
+        Ok(permit) => permit,
+        Err(refused) => return Answer { result: Err(refused), at: now },
+    };
+    let watch = Watch { shared, ask, permit: Some(permit) };
+    if !ask.slot.has_place(shared.guard.limits.concurrency)
+        && let Err(error) = wait_for_place(shared, ask, now).await
+    {
+        return watch.end(Err(error), shared.clock.now(), now);
+    }
+    let place = Place(ask.slot);
+    if !ask.slot.is_active()
+        && let Err(error) = super::activate::ensure(shared, ask.slot, ask.no_later_than).await
+    {
+        return watch.end(Err(error), shared.clock.now(), now);
+    }
+    // Waiting does not count against the plugin's own time.
+    let started = shared.clock.now();
+    match run(watch, place, started) {
+        Step::Over(answer) => answer,
+        Step::Begun(begun) => finish(shared, ask, begun, started).await,
+        Step::Wait => unreachable_wait(started),
     }
 }
 
+/// `run` never asks to wait; if a change makes it, a caller gets an error instead of a panic.
+fn unreachable_wait(at: Instant) -> Answer {
+    let error = PluginError::new(Failure::RejectedLimit, "internal", "the call was neither made nor refused");
+    Answer { result: Err(error), at }
+}
+
 /// The text of a caught panic.
-fn panicked(panic: &(dyn std::any::Any + Send)) -> PluginError {
+fn panicked(panic: &(dyn Any + Send)) -> PluginError {
     let text = panic
         .downcast_ref::<&str>()
         .map(|text| (*text).to_owned())
@@ -123,36 +179,33 @@ fn accept(shared: &Shared, ask: Ask<'_>, reply: Reply) -> Result<Reply, PluginEr
             ));
         }
     }
-    (ask.check)(&reply)
-        .map_err(|text| PluginError::new(Failure::InvalidReply, "reply.invalid", text))?;
-    Ok(reply)
+    match (ask.check)(&reply) {
+        Ok(()) => Ok(reply),
+        Err(text) => Err(PluginError::new(Failure::InvalidReply, "reply.invalid", text)),
+    }
 }
 
-fn begin<'a>(shared: &'a Shared, ask: Ask<'a>, now: Instant) -> Result<Watch<'a>, PluginError> {
-    let admitted = {
-        let mut state = ask.cell.lock();
-        match state.breaker.state() {
-            // A plugin most of whose keys are open is left alone altogether, except for the probes
-            // of those keys.
-            BreakerState::Closed if ask.slot.n_open.load(Ordering::Relaxed) >= 2 && ask.slot.is_rolled_up() => {
-                Err(Duration::from_secs(1))
-            }
-            _ => state.breaker.admit(now).map_err(|refused| refused.retry_after),
-        }
-        .inspect_err(|_| *state.counts.failed.entry(Failure::RejectedBreaker).or_default() += 1)
-    };
+fn admit(shared: &Shared, ask: Ask<'_>, now: Instant) -> Result<Permit, PluginError> {
+    // A plugin most of whose keys are open is left alone altogether, except for the probes of those
+    // keys.
+    let is_rolled_up = ask.slot.is_rolled_up();
+    let admitted = ask.cell.change(|state| match state.breaker.state() {
+        BreakerState::Closed if is_rolled_up => Err(Duration::from_secs(1)),
+        _ => state.breaker.admit(now).map_err(|refused| refused.retry_after),
+    });
     match admitted {
         Ok((permit, transition)) => {
             if let Some(transition) = transition {
                 tell(shared, ask.slot, ask.cell, transition);
             }
-            Ok(Watch { shared, slot: ask.slot, cell: ask.cell, timeout: ask.timeout, permit: Some(permit) })
+            Ok(permit)
         }
-        Err(retry_after) => Err(PluginError::new(
-            Failure::RejectedBreaker,
-            "breaker.open",
-            format!("not called: it failed too often; the next try is in {} ms", retry_after.as_millis()),
-        )),
+        Err(retry_after) => {
+            ask.cell.refused(Failure::RejectedBreaker);
+            let wait = retry_after.as_millis();
+            let text = format!("not called: it failed too often; the next try is in {wait} ms");
+            Err(PluginError::new(Failure::RejectedBreaker, "breaker.open", text))
+        }
     }
 }
 
@@ -160,45 +213,34 @@ fn begin<'a>(shared: &'a Shared, ask: Ask<'a>, now: Instant) -> Result<Watch<'a>
 /// permit back as void.
 struct Watch<'a> {
     shared: &'a Shared,
-    slot: &'a Arc<Slot>,
-    cell: &'a Arc<Cell>,
-    timeout: Duration,
+    ask: Ask<'a>,
     permit: Option<Permit>,
 }
 
 impl Watch<'_> {
-    fn end(
-        &mut self,
-        shared: &Shared,
-        result: Result<Reply, PluginError>,
-        now: Instant,
-        started: Instant,
-    ) -> Answer {
+    fn end(mut self, result: Result<Reply, PluginError>, now: Instant, started: Instant) -> Answer {
         let took = now.saturating_duration_since(started);
-        let ended = match &result {
-            Ok(_) if took > self.timeout.mul_f64(shared.guard.breaker.slow_after) => Ended::Slow,
-            Ok(_) => Ended::Ok,
-            Err(error) => ended(error.failure),
-        };
-        let permit = self.permit.take();
-        let transition = {
-            let mut state = self.cell.lock();
+        let (cell, permit) = (self.ask.cell, self.permit.take());
+        let transition = cell.change(|state| {
             state.counts.took(took);
-            state.counts.last_at = Some(now);
-            match &result {
-                Ok(_) => state.counts.ok += 1,
-                Err(error) => {
-                    *state.counts.failed.entry(error.failure).or_default() += 1;
-                    state.counts.last_error = Some((error.code.to_string(), error.message.clone()));
+            let ended = match &result {
+                Ok(_) => {
+                    state.counts.ok += 1;
+                    if took > self.ask.slow_after { Ended::Slow } else { Ended::Ok }
                 }
-            }
+                Err(error) => {
+                    state.counts.failed(error);
+                    ended(error.failure)
+                }
+            };
             permit.and_then(|permit| state.breaker.record(permit, ended, now))
-        };
+        });
         if let Some(transition) = transition {
-            tell(shared, self.slot, self.cell, transition);
+            tell(self.shared, self.ask.slot, cell, transition);
         }
         if let Err(error) = &result {
-            tracing::debug!(plugin = %self.slot.name, key = %self.cell.key, code = %error.code, "call failed: {error}");
+            let plugin = self.ask.slot.name.as_str();
+            tracing::debug!(plugin, key = %cell.key, code = %error.code, "call failed: {error}");
         }
         Answer { result, at: now }
     }
@@ -208,10 +250,9 @@ impl Drop for Watch<'_> {
     fn drop(&mut self) {
         let Some(permit) = self.permit.take() else { return };
         let now = self.shared.clock.now();
-        let mut state = self.cell.lock();
-        *state.counts.failed.entry(Failure::Cancelled).or_default() += 1;
+        self.ask.cell.refused(Failure::Cancelled);
         // A void outcome never changes the state.
-        let _ = state.breaker.record(permit, Ended::Void, now);
+        let _ = self.ask.cell.change(|state| state.breaker.record(permit, Ended::Void, now));
     }
 }
 
@@ -241,11 +282,8 @@ fn tell(shared: &Shared, slot: &Slot, cell: &Cell, transition: Transition) {
 impl Slot {
     /// Takes a place among the running calls, if one is free.
     fn has_place(&self, limit: u32) -> bool {
-        if self.in_flight.fetch_add(1, Ordering::AcqRel) < limit {
-            return true;
-        }
-        self.leave();
-        false
+        let take = |n: u32| (n < limit).then_some(n + 1);
+        self.in_flight.fetch_update(Ordering::AcqRel, Ordering::Acquire, take).is_ok()
     }
 
     fn leave(&self) {

@@ -17,6 +17,7 @@ use std::{
 
 use kodex_plugin::{Combine, Failure, Json, PluginError, Reply, RequestKind};
 
+pub(crate) use breaker::Permit;
 pub use breaker::{Breaker, BreakerSettings, BreakerState, Override};
 pub use error::{DispatchError, ToolError};
 pub use outcome::{Decision, Entry, Folded, Outcome, Verdict};
@@ -99,7 +100,7 @@ impl<'a> Event<'a> {
         if self.no_later_than.is_some_and(|latest| latest <= now) {
             let text = "the event's time was over before this plugin's turn";
             let error = PluginError::new(Failure::BudgetSpent, "event.budget_spent", text);
-            *to.cell.lock().counts.failed.entry(Failure::BudgetSpent).or_default() += 1;
+            to.cell.refused(Failure::BudgetSpent);
             return guard::Answer { result: Err(error), at: now };
         }
         let ask = guard::Ask {
@@ -109,6 +110,7 @@ impl<'a> Event<'a> {
             name: self.route.hook.as_str(),
             payload,
             timeout: to.timeout,
+            slow_after: to.slow_after,
             no_later_than: self.no_later_than,
             // Asked to collect a gate's answers, any form will do.
             check: match self.combine {

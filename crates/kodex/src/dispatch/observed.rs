@@ -65,6 +65,7 @@ async fn drain(shared: Arc<Shared>, slot: Arc<Slot>, mut told: Told) {
             name: told.hook.as_str(),
             payload: &told.payload,
             timeout: told.timeout,
+            slow_after: told.timeout.mul_f64(shared.guard.breaker.slow_after),
             no_later_than: None,
             check: guard::any_reply,
         };

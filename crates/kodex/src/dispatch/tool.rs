@@ -95,6 +95,7 @@ pub(crate) async fn call(shared: &Shared, entry: &ToolEntry, input: &Json) -> Re
         name: entry.tool.name.as_str(),
         payload: input,
         timeout,
+        slow_after: timeout.mul_f64(shared.guard.breaker.slow_after),
         no_later_than: None,
         check: guard::any_reply,
     };

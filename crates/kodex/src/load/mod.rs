@@ -8,6 +8,8 @@ mod open;
 mod plan;
 #[cfg(feature = "worker")]
 mod python;
+#[cfg(feature = "worker")]
+mod worker;
 
 use std::sync::Arc;
 

@@ -68,7 +68,7 @@ pub(crate) fn plugin(shared: &Shared, slot: &Slot) -> PluginMetrics {
 
 pub(crate) fn key(shared: &Shared, cell: &Cell) -> KeyMetrics {
     let now = shared.clock.now();
-    let state = cell.lock();
+    let state = cell.read();
     let mut calls: BTreeMap<String, u64> = BTreeMap::from([("ok".to_owned(), state.counts.ok)]);
     for (failure, n) in &state.counts.failed {
         calls.insert(failure.as_str().to_owned(), *n);

@@ -36,6 +36,8 @@ pub(crate) struct Subscriber {
     pub(crate) slot: Arc<Slot>,
     pub(crate) cell: Arc<Cell>,
     pub(crate) timeout: Duration,
+    /// A success that took longer is slow for the breaker.
+    pub(crate) slow_after: Duration,
     pub(crate) priority: i32,
     /// A failure stops the chain.
     pub(crate) required: bool,
@@ -117,6 +119,7 @@ impl Catalog {
                     slot: slot.clone(),
                     cell: slot.cell(name.as_str(), guard),
                     timeout,
+                    slow_after: timeout.mul_f64(guard.breaker.slow_after),
                     priority,
                     required: wish.required,
                     catch_all: exact.is_none(),

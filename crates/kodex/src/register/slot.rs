@@ -8,14 +8,14 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use kodex_plugin::{Failure, Json, Manifest, Plugin, PluginError, PluginName};
 use tokio::sync::{Notify, watch};
 
 use crate::{
-    dispatch::{Breaker, BreakerState, observed::Told},
+    dispatch::{Breaker, Permit, observed::Told},
     settings::{GuardSettings, PluginSettings},
 };
 
@@ -139,6 +139,8 @@ pub(crate) const HISTOGRAM_BUCKETS: [u64; 16] =
 pub(crate) struct Cell {
     /// The hook's name, or `tool:<name>`.
     pub(crate) key: String,
+    /// The breaker's free pass, so that the usual call needs no lock to be admitted.
+    free_pass: AtomicU64,
     state: Mutex<CellState>,
 }
 
@@ -155,14 +157,18 @@ pub(crate) struct CellCounts {
     pub(crate) histogram: [u64; HISTOGRAM_BUCKETS.len() + 1],
     pub(crate) total: Duration,
     pub(crate) last_error: Option<(String, String)>,
-    pub(crate) last_at: Option<Instant>,
 }
 
 impl CellCounts {
+    pub(crate) fn failed(&mut self, error: &PluginError) {
+        *self.failed.entry(error.failure).or_default() += 1;
+        self.last_error = Some((error.code.to_string(), error.message.clone()));
+    }
+
     pub(crate) fn took(&mut self, span: Duration) {
-        let micros = u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
+        let nanos = u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
         // Nearly all answers of native plugins fall into the first bucket.
-        let bucket = HISTOGRAM_BUCKETS.iter().position(|bound| micros <= *bound);
+        let bucket = HISTOGRAM_BUCKETS.iter().position(|bound| nanos <= bound * 1_000);
         self.histogram[bucket.unwrap_or(HISTOGRAM_BUCKETS.len())] += 1;
         self.total += span;
     }
@@ -175,12 +181,37 @@ impl Cell {
         let breaker = Breaker::new(guard.breaker.clone(), hasher.finish());
         Self {
             key: key.to_owned(),
-            state: Mutex::new(CellState { breaker, counts: CellCounts::default() }),
+            free_pass: AtomicU64::new(Permit::pack(breaker.free_pass())),
+            state: Mutex::new(CellState {
+                breaker,
+                counts: CellCounts::default(),
+            }),
         }
     }
 
-    pub(crate) fn lock(&self) -> MutexGuard<'_, CellState> {
+    /// Looks at breaker and counters.
+    pub(crate) fn read(&self) -> MutexGuard<'_, CellState> {
         lock(&self.state)
+    }
+
+    /// Changes breaker and counters, and keeps the free pass in step.
+    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut CellState) -> T) -> T {
+        let mut state = lock(&self.state);
+        let result = change(&mut state);
+        let pass = Permit::pack(state.breaker.free_pass());
+        if self.free_pass.load(Ordering::Relaxed) != pass {
+            self.free_pass.store(pass, Ordering::Release);
+        }
+        result
+    }
+
+    pub(crate) fn free_pass(&self) -> Option<Permit> {
+        Permit::unpack(self.free_pass.load(Ordering::Acquire))
+    }
+
+    /// Counts a call that was refused before the plugin was asked.
+    pub(crate) fn refused(&self, failure: Failure) {
+        *lock(&self.state).counts.failed.entry(failure).or_default() += 1;
     }
 }
 

@@ -145,6 +145,18 @@ pub struct Breaker {
     generation: u64,
 }
 
+impl Permit {
+    /// A permit as one number, for an atomic; 0 stands for none.
+    pub(crate) fn pack(free: Option<Self>) -> u64 {
+        free.map_or(0, |permit| permit.generation + 1)
+    }
+
+    /// The permit behind [`Permit::pack`].
+    pub(crate) fn unpack(packed: u64) -> Option<Self> {
+        packed.checked_sub(1).map(|generation| Self { probe: false, generation })
+    }
+}
+
 impl Breaker {
     /// A closed breaker. The seed decides the jitter; two breakers should differ.
     #[must_use]
@@ -194,6 +206,13 @@ impl Breaker {
     #[must_use]
     pub fn by_hand(&self) -> Option<Override> {
         self.by_hand
+    }
+
+    /// The permit that every caller gets while nothing but a change of state can refuse one: closed,
+    /// and not set by hand. Callers may keep it until then and skip [`Breaker::admit`].
+    #[must_use]
+    pub(crate) fn free_pass(&self) -> Option<Permit> {
+        (self.state == BreakerState::Closed && self.by_hand.is_none()).then(|| self.permit(false))
     }
 
     /// Asks for leave to make a call.
