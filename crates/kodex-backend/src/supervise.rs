@@ -12,7 +12,7 @@ use std::{
     ffi::OsString,
     fmt, io,
     os::{
-        fd::{AsFd, OwnedFd},
+        fd::OwnedFd,
         unix::process::{CommandExt, ExitStatusExt},
     },
     path::PathBuf,
@@ -21,13 +21,11 @@ use std::{
     time::Duration,
 };
 
-use rustix::{
-    event::{PollFd, PollFlags, Timespec, poll},
-    process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open},
-};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 use tokio::{
     io::{Interest, unix::AsyncFd},
     net::unix::pipe,
+    task::spawn_blocking,
     time::timeout,
 };
 
@@ -245,7 +243,14 @@ impl Group {
             // A process in an uninterruptible wait can outlive SIGKILL; nothing waits for it forever.
             let _ = timeout(REAP_AT_ONCE, self.ended()).await;
         }
-        self.sweep_blocking();
+        // Looking through all processes takes milliseconds on a big machine.
+        let mark = self.mark.clone();
+        if spawn_blocking(move || sweep::kill_marked(&mark))
+            .await
+            .is_err()
+        {
+            sweep::kill_marked(&self.mark);
+        }
         self.reap()
     }
 
@@ -255,12 +260,8 @@ impl Group {
             let _ = kill_process_group(self.pid, Signal::KILL);
             self.wait_blocking(REAP_AT_ONCE);
         }
-        self.sweep_blocking();
-        self.reap()
-    }
-
-    fn sweep_blocking(&self) {
         sweep::kill_marked(&self.mark);
+        self.reap()
     }
 
     fn reap(&self) -> Exit {
@@ -274,15 +275,7 @@ impl Group {
     }
 
     fn wait_blocking(&self, span: Duration) -> bool {
-        let mut fds = [PollFd::from_borrowed_fd(
-            self.ended.get_ref().as_fd(),
-            PollFlags::IN,
-        )];
-        let span = Timespec {
-            tv_sec: i64::try_from(span.as_secs()).unwrap_or(i64::MAX),
-            tv_nsec: i64::from(span.subsec_nanos()),
-        };
-        matches!(poll(&mut fds, Some(&span)), Ok(1..))
+        sweep::has_ended(self.ended.get_ref(), span)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Reaping> {

@@ -182,6 +182,7 @@ pub(super) enum LineFault {
     Envelope(String, String),
 }
 
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// How much of a bad line goes into an error's text.
 const LINE_MAX: usize = 200;
 
@@ -192,6 +193,9 @@ pub(super) fn line_fault(line: &[u8], error: &kodex_plugin::wire::FrameError) ->
         FrameError::Json(JsonError::TooDeep { .. }) => LineFault::TooDeep,
         FrameError::Json(JsonError::TooLong { .. }) => LineFault::TooLong,
         FrameError::Envelope(why) => LineFault::Envelope(why.clone(), text()),
+        _ if line.starts_with(BYTE_ORDER_MARK) => {
+            LineFault::Syntax("it begins with a byte order mark".to_owned(), text())
+        }
         // A line that does not even begin like a message was meant for people.
         _ if line.trim_ascii_start().first() != Some(&b'{') => LineFault::Banner(text()),
         other => LineFault::Syntax(other.to_string(), text()),

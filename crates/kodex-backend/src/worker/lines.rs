@@ -2,14 +2,14 @@
 
 /// A line has more bytes than allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct TooLong;
+pub(crate) struct TooLong;
 
 /// Where a short message fits in one read, and a pipe's default capacity in eight.
 const FIRST_ROOM: usize = 8 << 10;
 
 /// Splits a stream into lines.
 #[derive(Debug)]
-pub(super) struct Lines {
+pub(crate) struct Lines {
     buffer: Vec<u8>,
     /// What stands between `start` and `end` was received and not yet handed out.
     start: usize,
@@ -20,7 +20,7 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    pub(super) fn new(longest: usize) -> Self {
+    pub(crate) fn new(longest: usize) -> Self {
         Self {
             buffer: vec![0; FIRST_ROOM],
             start: 0,
@@ -31,7 +31,7 @@ impl Lines {
     }
 
     /// Room for more bytes; never empty. Tell with [`Lines::filled`] how many were put there.
-    pub(super) fn room(&mut self) -> &mut [u8] {
+    pub(crate) fn room(&mut self) -> &mut [u8] {
         if self.start == self.end {
             (self.start, self.end, self.searched) = (0, 0, 0);
             if self.buffer.len() > FIRST_ROOM {
@@ -56,12 +56,12 @@ impl Lines {
         }
     }
 
-    pub(super) fn filled(&mut self, n: usize) {
+    pub(crate) fn filled(&mut self, n: usize) {
         self.end = (self.end + n).min(self.buffer.len());
     }
 
     /// The next whole line, without its newline.
-    pub(super) fn next_line(&mut self) -> Result<Option<&[u8]>, TooLong> {
+    pub(crate) fn next_line(&mut self) -> Result<Option<&[u8]>, TooLong> {
         let found = self.buffer[self.searched..self.end]
             .iter()
             .position(|byte| *byte == b'\n');
@@ -85,7 +85,7 @@ impl Lines {
     }
 
     /// What was received of a line that has no end yet.
-    pub(super) fn partial(&self) -> &[u8] {
+    pub(crate) fn partial(&self) -> &[u8] {
         &self.buffer[self.start..self.end]
     }
 }
@@ -136,7 +136,7 @@ mod tests {
     #[test]
     fn memory_is_given_back_after_a_long_line() {
         let mut lines = Lines::new(1 << 20);
-        for _ in 0..20 {
+        for _ in 0..6 {
             let n = lines.room().len();
             lines.filled(n);
             assert_eq!(lines.next_line(), Ok(None));

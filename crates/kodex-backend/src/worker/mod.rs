@@ -23,7 +23,7 @@ mod flight;
 mod handshake;
 mod host_calls;
 mod inbound;
-mod lines;
+pub(crate) mod lines;
 mod link;
 mod options;
 mod outbound;
@@ -32,7 +32,7 @@ mod session;
 mod shared;
 mod start;
 mod table;
-mod tail;
+pub(crate) mod tail;
 
 pub use options::{WorkerOptions, WorkerTimes};
 
@@ -142,7 +142,7 @@ impl Worker {
                     waited = true;
                 }
                 Phase::Stopped => {
-                    return Err(codes::STOPPED.error("the plugin was deactivated"));
+                    return Err(deactivated());
                 }
                 Phase::Starting => waited = true,
                 Phase::Up(_) | Phase::Ending => {}
@@ -230,7 +230,7 @@ impl Worker {
         let longest = times.shutdown + times.term_grace + STOP_SLACK;
         tokio::select! {
             _ = phases.wait_for(|phase| matches!(phase, Phase::Stopped | Phase::Idle(_))) => {}
-            () = sleep(longest) => self.shared.kill(),
+            () = sleep(longest) => self.shared.kill(&deactivated()),
         }
         self.shared.phase.send_replace(Phase::Stopped);
     }
@@ -238,6 +238,10 @@ impl Worker {
 
 /// What ending a group may take besides its grace.
 const STOP_SLACK: std::time::Duration = std::time::Duration::from_secs(2);
+
+fn deactivated() -> PluginError {
+    codes::STOPPED.error("the plugin was deactivated")
+}
 
 fn quarantined(last: Option<&PluginError>) -> PluginError {
     codes::QUARANTINED.error(format!(
@@ -311,6 +315,6 @@ impl Drop for Worker {
         if let Some(session) = session {
             session.abort();
         }
-        self.shared.kill();
+        self.shared.kill(&deactivated());
     }
 }

@@ -86,7 +86,7 @@ impl Outbound {
         }
         let room = MAX_WAITING_FRAMES * (self.longest + 1) + if control { CONTROL_ROOM } else { 0 };
         // A frame that was begun must be finished, whatever the bound says.
-        if n_written == 0 && self.waiting.len() + rest.len() > room {
+        if n_written == 0 && self.waiting.len() - self.written + rest.len() > room {
             return Err(Refused::Full);
         }
         self.waiting.extend_from_slice(rest);
@@ -136,6 +136,12 @@ impl Outbound {
                 Poll::Ready(Ok(n)) => {
                     self.written += n;
                     self.waiting_since = Some(now());
+                    // What is written is given back in big steps: copying stays cheap, and the
+                    // buffer does not grow for as long as something waits.
+                    if self.written > KEEP && self.written * 2 > self.waiting.len() {
+                        self.waiting.drain(..self.written);
+                        self.written = 0;
+                    }
                 }
                 Poll::Ready(Err(_)) => {
                     self.broken_at = Some(now());

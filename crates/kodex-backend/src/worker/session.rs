@@ -20,7 +20,9 @@ pub(super) async fn session(
     context: Context,
     mut stop: watch::Receiver<bool>,
 ) {
+    let guard = Abandoned(&shared);
     let outcome = life(&shared, &context, &mut stop).await;
+    std::mem::forget(guard);
     shared.retire();
     let event = match &outcome {
         Ok(()) => Event::Stopped,
@@ -31,6 +33,17 @@ pub(super) async fn session(
         Ok(()) => Phase::Stopped,
         Err(error) => Phase::Idle(Some(error)),
     });
+}
+
+/// Ends the process when its session is dropped in the middle: the runtime is going away.
+struct Abandoned<'a>(&'a Shared);
+
+impl Drop for Abandoned<'_> {
+    fn drop(&mut self) {
+        let error = codes::STOPPED.error("the runtime that drove the process is gone");
+        self.0.kill(&error);
+        self.0.phase.send_replace(Phase::Stopped);
+    }
 }
 
 /// Ends well only when it was asked to end.

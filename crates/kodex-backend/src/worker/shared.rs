@@ -83,9 +83,10 @@ impl Shared {
     }
 
     /// Ends what runs, at once, from a place that cannot wait.
-    pub(super) fn kill(&self) {
+    pub(super) fn kill(&self, error: &PluginError) {
         let link = lock(&self.live).take();
         if let Some(link) = link {
+            link.close(error);
             link.group.end_now();
         }
     }

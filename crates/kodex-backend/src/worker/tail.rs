@@ -7,14 +7,14 @@ const LAST_LINE_MAX: usize = 400;
 
 /// The last bytes of a stream.
 #[derive(Debug)]
-pub(super) struct Tail {
+pub(crate) struct Tail {
     bytes: VecDeque<u8>,
     keep: usize,
     n_dropped: u64,
 }
 
 impl Tail {
-    pub(super) fn new(keep: usize) -> Self {
+    pub(crate) fn new(keep: usize) -> Self {
         Self {
             bytes: VecDeque::new(),
             keep,
@@ -22,7 +22,7 @@ impl Tail {
         }
     }
 
-    pub(super) fn push(&mut self, bytes: &[u8]) {
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
         let fits = bytes.len().min(self.keep);
         let (gone, kept) = bytes.split_at(bytes.len() - fits);
         let n_over = (self.bytes.len() + kept.len()).saturating_sub(self.keep);
@@ -32,18 +32,18 @@ impl Tail {
     }
 
     /// How many bytes were dropped because there were too many.
-    pub(super) fn n_dropped(&self) -> u64 {
+    pub(crate) fn n_dropped(&self) -> u64 {
         self.n_dropped
     }
 
     /// All of it, lossy where it is no UTF-8.
-    pub(super) fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let (front, back) = self.bytes.as_slices();
         String::from_utf8_lossy(&[front, back].concat()).into_owned()
     }
 
     /// The last line that is not blank, escaped and shortened.
-    pub(super) fn last_line(&self) -> Option<String> {
+    pub(crate) fn last_line(&self) -> Option<String> {
         let text = self.text();
         let line = text.lines().rev().find(|line| !line.trim().is_empty())?;
         Some(shown(line.trim(), LAST_LINE_MAX))
@@ -52,7 +52,7 @@ impl Tail {
 
 /// A text from a plugin as it may stand in a message for people: control characters and the marks
 /// that turn the direction of writing are escaped, and its length is bounded.
-pub(super) fn shown(text: &str, max: usize) -> String {
+pub(crate) fn shown(text: &str, max: usize) -> String {
     let mut out = String::new();
     for character in text.chars() {
         if out.len() >= max {

@@ -1,8 +1,16 @@
 //! The backend against real processes.
 
 #[cfg(feature = "worker")]
+mod calls;
+#[cfg(feature = "worker")]
+mod misbehaving;
+#[cfg(feature = "worker")]
+mod processes;
+#[cfg(feature = "worker")]
 mod python_inspect;
 #[cfg(feature = "worker")]
 mod python_interpreter;
 #[cfg(feature = "worker")]
 mod python_world;
+#[cfg(feature = "worker")]
+mod support;
