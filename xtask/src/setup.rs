@@ -47,7 +47,7 @@ pub(crate) const TESTS: &[Need] = &[
         ],
         oldest: (0, 0),
         package: "python3-venv",
-        purpose: "tests of plugins that are installed Python packages",
+        purpose: "lets tests install plugins as Python packages",
     },
     Need {
         name: "node",

@@ -1,9 +1,15 @@
-//! `docs/reference/hooks.md`: a section for each known hook.
+//! `docs/reference/hooks.md`: a section for each known hook, with the fields of payload and reply.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result};
+use serde_json::Value;
 
 use kodex_plugin::Combine;
 use kodex_plugin::hook::{HookSpec, SPECS, UNKNOWN};
 
 use crate::page::{Page, cell};
+use crate::schemas::fields;
 
 const INTRODUCTION: &str = "# Hooks
 
@@ -13,7 +19,7 @@ A plugin subscribes with a `[[hook]]` table in its manifest.
 
 ";
 
-pub(crate) fn page() -> Page {
+pub(crate) fn page() -> Result<Page> {
     let mut text = INTRODUCTION.to_owned();
     text += "## Combine modes\n\n| mode | meaning | when a plugin fails |\n|---|---|---|\n";
     for mode in [
@@ -35,16 +41,37 @@ pub(crate) fn page() -> Page {
         word(UNKNOWN.combine),
         seconds(&UNKNOWN)
     );
-    Page::reference("hooks", "`kodex_plugin::hook::SPECS`", &text)
+    let schemas: BTreeMap<&str, Value> = kodex_plugin::schema::all().into_iter().collect();
+    for spec in SPECS {
+        text += &section(spec, &schemas)?;
+    }
+    Ok(Page::reference(
+        "hooks",
+        "`kodex_plugin::hook::SPECS`",
+        &text,
+    ))
 }
 
 fn row(spec: &HookSpec) -> String {
-    let (mode, time) = (word(spec.combine), seconds(spec));
-    format!(
-        "| `{}` | {mode} | {time} | {} |\n",
-        spec.name,
-        cell(spec.summary)
-    )
+    let (name, mode, time) = (spec.name, word(spec.combine), seconds(spec));
+    let anchor = name.replace('.', "");
+    let about = cell(spec.summary);
+    format!("| [`{name}`](#{anchor}) | {mode} | {time} | {about} |\n")
+}
+
+fn section(spec: &HookSpec, schemas: &BTreeMap<&str, Value>) -> Result<String> {
+    let mut text = format!("\n## {}\n\n{}\n", spec.name, spec.summary);
+    for (side, title) in [("payload", "Payload"), ("reply", "Reply")] {
+        let file = format!("hooks/{}.{side}.json", spec.name);
+        let schema = schemas
+            .get(file.as_str())
+            .with_context(|| format!("no schema {file}"))?;
+        text += &format!(
+            "\n{title} ([schema](../../contract/schemas/v1/{file})):\n\n{}",
+            fields(schema)
+        );
+    }
+    Ok(text)
 }
 
 fn word(mode: Combine) -> &'static str {
@@ -91,11 +118,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_known_hook_has_a_row() {
-        let text = page().text;
+    fn every_known_hook_has_a_row_and_a_section() {
+        let text = page().unwrap().text;
         for spec in SPECS {
             assert!(
-                text.contains(&format!("| `{}` |", spec.name)),
+                text.contains(&format!("| [`{0}`](#", spec.name)),
+                "{}",
+                spec.name
+            );
+            assert!(
+                text.contains(&format!("\n## {}\n", spec.name)),
                 "{}",
                 spec.name
             );

@@ -11,6 +11,7 @@
 mod errors;
 mod hooks;
 mod page;
+mod schemas;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -27,9 +28,19 @@ struct Arguments {
     check: bool,
 }
 
-fn main() -> Result<ExitCode> {
-    let arguments = Arguments::parse();
-    let pages = [errors::page(), hooks::page()];
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let mut pages = schemas::pages()?;
+    pages.extend([errors::page(), hooks::page()?]);
     if !arguments.check {
         page::write(&arguments.repository, &pages)?;
         eprintln!("{} files written", pages.len());

@@ -60,13 +60,17 @@ pub(crate) fn stale(root: &Path, pages: &[Page]) -> Result<Vec<String>> {
 
 fn left_over(root: &Path, pages: &[Page]) -> Result<Vec<String>> {
     let mut found = Vec::new();
-    for folder in OWNED {
-        let Ok(entries) = fs::read_dir(root.join(folder)) else {
+    let mut folders: Vec<String> = OWNED.iter().map(|folder| (*folder).to_owned()).collect();
+    while let Some(folder) = folders.pop() {
+        let Ok(entries) = fs::read_dir(root.join(&folder)) else {
             continue;
         };
         for entry in entries {
-            let path = format!("{folder}/{}", entry?.file_name().to_string_lossy());
-            if pages.iter().all(|page| page.path != path) {
+            let entry = entry?;
+            let path = format!("{folder}/{}", entry.file_name().to_string_lossy());
+            if entry.file_type()?.is_dir() {
+                folders.push(path);
+            } else if pages.iter().all(|page| page.path != path) {
                 found.push(path);
             }
         }
@@ -86,8 +90,11 @@ mod tests {
             path: format!("contract/schemas/v1/{name}.json"),
             text: text.to_owned(),
         };
-        let pages = [page("a", "1"), page("b", "2")];
-        let both = ["contract/schemas/v1/a.json", "contract/schemas/v1/b.json"];
+        let pages = [page("a", "1"), page("wire/b", "2")];
+        let both = [
+            "contract/schemas/v1/a.json",
+            "contract/schemas/v1/wire/b.json",
+        ];
         assert_eq!(stale(root, &pages).unwrap(), both);
         write(root, &pages).unwrap();
         assert!(stale(root, &pages).unwrap().is_empty());
