@@ -59,6 +59,13 @@ impl Builder {
         self
     }
 
+    /// Looks at one place for one plugin: a folder with a `kodex.toml`, a manifest, or a Python file.
+    #[must_use]
+    pub fn plugin(mut self, path: impl Into<PathBuf>) -> Self {
+        self.plan.single.push(path.into());
+        self
+    }
+
     /// Adds a plugin of the embedding program.
     #[must_use]
     pub fn native(mut self, plugin: Arc<dyn Plugin>) -> Self {

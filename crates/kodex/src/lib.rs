@@ -43,7 +43,7 @@ pub use dispatch::{
     Outcome, Override, ToolError, Typed, Verdict,
 };
 #[cfg(feature = "worker")]
-pub use kodex_backend::python;
+pub use kodex_backend::{CODES as WORKER_CODES, Code as WorkerCode, python};
 pub use kodex_plugin::{
     self as contract, Call, Combine, Context, Define, Diagnostic, Failure, Hook, Json, JsonError, Limits,
     Manifest, Plugin, PluginError, PluginName, Position, Reply, Request, RequestKind, Severity, Tool,

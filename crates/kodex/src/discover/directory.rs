@@ -42,10 +42,27 @@ pub fn scan(directory: &Path, found: &mut Discovered) {
         if text.starts_with('_') || (text.starts_with('.') && !text.ends_with(".py")) {
             continue;
         }
-        let path = directory.join(text);
+        // Sources are named as the first Python runtime named them: `x.py`, not `./x.py`.
+        let path = if directory == Path::new(".") { PathBuf::from(text) } else { directory.join(text) };
         if let Some(place) = judge(&path, text) {
             found.candidates.push(Candidate { source: path.display().to_string(), place });
         }
+    }
+}
+
+/// Adds the one candidate at a path: a folder with a manifest, a manifest, or a Python file.
+pub fn one(path: &Path, found: &mut Discovered) {
+    let source = path.display().to_string();
+    let place = path.file_name().or(Some(path.as_os_str())).and_then(|name| judge(path, name.to_str()?));
+    match place {
+        Some(place) => found.candidates.push(Candidate { source, place }),
+        None => found.records.push(Record::refused(
+            &source,
+            Status::Error,
+            Diagnostic::error("discover.plugin.unrecognised", "there is no plugin at this path")
+                .with_file(&source)
+                .with_hint(format!("name a folder with a {MANIFEST}, a manifest, or a Python file")),
+        )),
     }
 }
 

@@ -8,7 +8,7 @@ mod directory;
 #[cfg(feature = "worker")]
 mod packages;
 
-pub use directory::scan;
+pub use directory::{one, scan};
 
 use crate::observe::Record;
 
@@ -57,6 +57,8 @@ pub enum Place {
 pub struct Sources {
     /// Plugin directories.
     pub directories: Vec<PathBuf>,
+    /// Single plugins: folders with a manifest, manifests, Python files.
+    pub single: Vec<PathBuf>,
     /// Site directories of the interpreter, for installed packages; none to leave them out.
     pub site_dirs: Vec<PathBuf>,
     /// Plugins of the embedding program.
@@ -86,6 +88,9 @@ pub fn discover(sources: &Sources) -> Discovered {
     }
     for directory in &sources.directories {
         scan(directory, &mut found);
+    }
+    for path in &sources.single {
+        one(path, &mut found);
     }
     #[cfg(feature = "worker")]
     packages::scan(&sources.site_dirs, &mut found);

@@ -17,6 +17,8 @@ use crate::{discover::Sources, settings::PluginSettings};
 #[derive(Clone, Default)]
 pub(crate) struct Plan {
     pub(crate) directories: Vec<PathBuf>,
+    /// Plugins outside of plugin directories.
+    pub(crate) single: Vec<PathBuf>,
     pub(crate) native: Vec<Arc<dyn Plugin>>,
     pub(crate) settings: BTreeMap<String, PluginSettings>,
     pub(crate) default_context: Json,
@@ -56,6 +58,7 @@ impl Plan {
     pub(crate) fn sources(&self) -> PlannedSources {
         let mut sources = Sources {
             directories: self.directories.clone(),
+            single: self.single.clone(),
             site_dirs: Vec::new(),
             native: self.native.clone(),
         };
