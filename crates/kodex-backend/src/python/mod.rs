@@ -4,11 +4,15 @@
 //! Everything but [`inspect`] reads files only; listing unchanged plugins starts no Python. Nothing
 //! here decides whether a plugin may run, and nothing keeps a plugin running: that is the worker's.
 
+pub mod cache;
+pub mod declarations;
 pub mod entry_points;
 pub mod inspect;
 pub mod interpreter;
 pub mod sdk;
 
+pub use cache::Cache;
+pub use declarations::{Declarant, Declarations, Declared};
 pub use entry_points::{EntryPoint, GROUP, Scanned, entry_points};
 pub use inspect::{InspectError, Inspection, Inspector, Source, Subject};
 pub use interpreter::{Found, Identity, Interpreter, InterpreterError, Search, Variables};

@@ -7,6 +7,8 @@ mod misbehaving;
 #[cfg(feature = "worker")]
 mod processes;
 #[cfg(feature = "worker")]
+mod python_declarations;
+#[cfg(feature = "worker")]
 mod python_inspect;
 #[cfg(feature = "worker")]
 mod python_interpreter;

@@ -18,11 +18,7 @@
 //! This module does not read what was declared (that is the manifest parser's) and keeps nothing
 //! (that is the [cache](super::cache)'s).
 
-#[path = "../../worker/lines.rs"]
-mod lines;
 mod process;
-#[path = "../../worker/tail.rs"]
-mod tail;
 
 use std::{
     borrow::Cow, ffi::OsString, future::poll_fn, path::PathBuf, pin::Pin, task::Poll,
@@ -31,6 +27,8 @@ use std::{
 
 use kodex_plugin::{Json, Limits};
 use process::{Ending, Process};
+
+use crate::environment::SYSTEM_PATH;
 
 /// How long one source may take to be imported, built and activated.
 pub const DEADLINE: Duration = Duration::from_secs(5);
@@ -144,10 +142,7 @@ impl Inspector {
             program,
             sdk_dir,
             env: vec![
-                (
-                    "PATH".into(),
-                    "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into(),
-                ),
+                ("PATH".into(), SYSTEM_PATH.into()),
                 ("LANG".into(), "C.UTF-8".into()),
             ],
             cwd,

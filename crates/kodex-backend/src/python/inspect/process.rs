@@ -21,14 +21,14 @@ use tokio::{
     time::{Instant, sleep_until, timeout},
 };
 
-use super::{
-    InspectError, Inspection, Inspector, Source, Subject,
-    lines::Lines,
-    tail::{Tail, shown},
-};
+use super::{InspectError, Inspection, Inspector, Source, Subject};
 use crate::{
     python::sdk,
     supervise::{self, Group, Spec},
+    worker::{
+        lines::Lines,
+        tail::{Tail, shown},
+    },
 };
 
 /// Requests that may wait in the inspector's pipe. Without any, each source would cost a wake-up of

@@ -1,0 +1,477 @@
+//! What Python plugins declared when they were last inspected, so that listing them starts no Python.
+//!
+//! An entry holds as long as the watched files of its source have the content that was inspected,
+//! and the source would be inspected with the same interpreter, SDK, environment and context. As in
+//! git's index, a file's signature (size, times, inode) stands for its content when the file was
+//! last changed well before it was read; otherwise the content is hashed, and a known digest
+//! renews the signature.
+//!
+//! There is one file for each plugin directory or site directory, interpreter and SDK. It
+//! is replaced whole by a rename, so a reader sees the old or the new one and an interrupted write
+//! leaves the old. It is not synced to the disk: what a power failure garbles is a file that does
+//! not parse, which is ignored, reported and written again.
+//!
+//! It inspects nothing itself, and what a plugin's code looks at beside its watched files (a module
+//! that it imports, a file that it reads) is not noticed; `kodex check` and a changed file are.
+
+mod file;
+mod signature;
+
+use std::{
+    borrow::Cow,
+    collections::HashMap,
+    ffi::OsString,
+    fs, io,
+    os::unix::fs::{DirBuilderExt, MetadataExt},
+    path::{Path, PathBuf},
+};
+
+use file::{CacheFile, Entry, FORMAT, Failed};
+use kodex_plugin::{Diagnostic, Json};
+use sha2::{Digest, Sha256};
+use signature::{Signature, Stamp, signatures};
+
+use super::{Identity, InspectError, Inspection};
+
+/// A thousand plugins take about 700 KB.
+const FILE_BYTES: u64 = 64 << 20;
+
+/// Entries in one file. What is not asked for any more is dropped beyond this.
+const MAX_ENTRIES: usize = 10_000;
+
+/// Cache files. Upgrades of Python and Kodex leave old ones behind; the oldest go beyond this.
+const MAX_FILES: usize = 64;
+
+/// What an entry depends on besides its own source.
+#[derive(Debug, Clone)]
+pub struct Key<'a> {
+    /// The plugin directory, or the site directory. Also the inspector's working directory.
+    pub root: &'a Path,
+    /// The interpreter.
+    pub interpreter: &'a Identity,
+    /// The digest of the SDK.
+    pub sdk_digest: &'a str,
+    /// The environment of the inspector.
+    pub env: &'a [(OsString, OsString)],
+}
+
+impl Key<'_> {
+    fn text(&self) -> String {
+        format!(
+            "{FORMAT}|{}|{}|{:?}|{:?}",
+            self.interpreter, self.sdk_digest, self.root, self.env
+        )
+    }
+}
+
+/// One source to look up.
+#[derive(Debug, Clone)]
+pub struct Item<'a> {
+    /// What names the source: its path, or `module:attr`.
+    pub name: Cow<'a, str>,
+    /// The context that it is inspected with.
+    pub context: &'a Json,
+    /// The files whose content the answer depends on. None: the answer is not cached.
+    pub watched: Vec<PathBuf>,
+}
+
+/// How to look up.
+#[derive(Debug, Clone)]
+pub struct Lookup<'a> {
+    /// Wall-clock time.
+    pub now_unix_ms: u64,
+    /// Whether failures are to be inspected again although nothing changed.
+    pub fresh_failures: bool,
+    /// Directories whose changes make failures worth another look.
+    pub site_dirs: &'a [PathBuf],
+}
+
+/// The manifest caches below one folder.
+#[derive(Debug, Clone)]
+pub struct Cache {
+    dir: PathBuf,
+}
+
+/// One lookup, to be completed with inspections and stored.
+#[derive(Debug)]
+pub struct Pass {
+    /// What is known, for each item; inspect the others.
+    pub known: Vec<Option<Inspection>>,
+    /// What is wrong with the cache.
+    pub diagnostics: Vec<Diagnostic>,
+    path: PathBuf,
+    key: String,
+    text: String,
+    /// What becomes of the entries in `text`, by place.
+    fates: Vec<Fate>,
+    items: Vec<Pending>,
+    now_unix_ms: u64,
+    sites: String,
+    changed: bool,
+}
+
+#[derive(Debug)]
+enum Fate {
+    /// Nobody asked for it.
+    Idle,
+    Kept,
+    Renewed(Vec<Signature>),
+    Replaced,
+}
+
+/// What is needed to make an entry of an item.
+#[derive(Debug)]
+struct Pending {
+    name: String,
+    context: String,
+    paths: Option<String>,
+    watched: Vec<PathBuf>,
+    /// Of the content before it is inspected; none when it cannot be cached.
+    stamp: Option<Stamp>,
+    inspection: Option<Inspection>,
+}
+
+impl Cache {
+    /// The caches below `<cache_dir>/manifests`. Nothing is read or made yet.
+    #[must_use]
+    pub fn open(cache_dir: &Path) -> Self {
+        Self {
+            dir: cache_dir.join("manifests"),
+        }
+    }
+
+    /// Looks up what is known of the items.
+    #[must_use]
+    pub fn lookup(&self, key: &Key<'_>, items: &[Item<'_>], lookup: &Lookup<'_>) -> Pass {
+        let key = key.text();
+        let path = self
+            .dir
+            .join(format!("{}.json", &digest(&[key.as_bytes()])[..32]));
+        let mut diagnostics = Vec::new();
+        let text = read_file(&path).unwrap_or_else(|why| {
+            diagnostics.push(ignored(&path, &why));
+            String::new()
+        });
+        let entries = parse(&text, &key).unwrap_or_else(|why| {
+            diagnostics.push(ignored(&path, &why));
+            Vec::new()
+        });
+        let mut judge = Judge {
+            lookup,
+            sites: times_of(lookup.site_dirs),
+            fates: entries.iter().map(|_| Fate::Idle).collect(),
+            known: Vec::with_capacity(items.len()),
+            items: Vec::with_capacity(items.len()),
+            last: None,
+        };
+        let by_name = entries
+            .iter()
+            .enumerate()
+            .map(|(n, entry)| ((entry.of.as_ref(), entry.context.as_ref()), n));
+        let by_name: HashMap<(&str, &str), usize> = by_name.collect();
+        for item in items {
+            judge.item(item, &entries, &by_name);
+        }
+        let Judge {
+            sites,
+            fates,
+            known,
+            items,
+            ..
+        } = judge;
+        drop(by_name);
+        drop(entries);
+        Pass {
+            // A damaged file is written again even if there is nothing to put into it: it would be
+            // reported forever.
+            changed: !diagnostics.is_empty()
+                || fates.iter().any(|fate| matches!(fate, Fate::Renewed(_))),
+            now_unix_ms: lookup.now_unix_ms,
+            known,
+            diagnostics,
+            path,
+            key,
+            text,
+            fates,
+            items,
+            sites,
+        }
+    }
+
+    /// Writes what a lookup found and what was recorded since, if that changes anything. A cache
+    /// that cannot be written makes listings slow, not wrong: the problem is a diagnostic.
+    pub fn store(&self, pass: &Pass) -> Option<Diagnostic> {
+        if !pass.changed {
+            return None;
+        }
+        let written = serde_json::to_vec(&pass.file())
+            .map_err(io::Error::other)
+            .and_then(|bytes| self.replace(&pass.path, &bytes));
+        let error = written.err()?;
+        Some(
+            Diagnostic::warning(
+                "cache.manifests.write",
+                format!("cannot write the manifest cache: {error}"),
+            )
+            .with_hint("until that is mended every listing of plugins starts Python")
+            .with_file(pass.path.display().to_string()),
+        )
+    }
+
+    fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.dir)?;
+        let mut new = tempfile::NamedTempFile::new_in(&self.dir)?;
+        io::Write::write_all(&mut new, bytes)?;
+        new.persist(path)?;
+        self.drop_oldest();
+        Ok(())
+    }
+
+    fn drop_oldest(&self) {
+        let entries = fs::read_dir(&self.dir).into_iter().flatten().flatten();
+        let mut files: Vec<_> = entries
+            .filter_map(|entry| {
+                let file = entry.metadata().ok()?;
+                Some(((file.mtime(), file.mtime_nsec()), entry.path()))
+            })
+            .collect();
+        files.sort();
+        let n_over = files.len().saturating_sub(MAX_FILES);
+        for (_, path) in files.into_iter().take(n_over) {
+            // Another process may have been faster.
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+/// Judges one item after another against the entries of a file.
+struct Judge<'a> {
+    lookup: &'a Lookup<'a>,
+    sites: String,
+    fates: Vec<Fate>,
+    known: Vec<Option<Inspection>>,
+    items: Vec<Pending>,
+    /// The last context and its digest; mostly all items have the same.
+    last: Option<(String, String)>,
+}
+
+impl Judge<'_> {
+    fn item(
+        &mut self,
+        item: &Item<'_>,
+        entries: &[Entry<'_>],
+        by_name: &HashMap<(&str, &str), usize>,
+    ) {
+        let mut pending = Pending {
+            name: item.name.clone().into_owned(),
+            context: self.context_digest(item.context),
+            paths: paths_digest(item),
+            watched: item.watched.clone(),
+            stamp: None,
+            inspection: None,
+        };
+        let found = by_name
+            .get(&(pending.name.as_str(), pending.context.as_str()))
+            .copied();
+        let known = match found {
+            _ if item.watched.is_empty() => None,
+            Some(n) => self.entry(n, &entries[n], &mut pending),
+            None => {
+                pending.stamp = Stamp::read(&pending.watched);
+                None
+            }
+        };
+        self.known.push(known);
+        self.items.push(pending);
+    }
+
+    fn entry(&mut self, n: usize, entry: &Entry<'_>, pending: &mut Pending) -> Option<Inspection> {
+        let files = signatures(&pending.watched)?;
+        let proven =
+            entry.is_proven_by(&files) && entry.paths.as_deref() == pending.paths.as_deref();
+        let stamp = match proven {
+            true => Stamp {
+                files,
+                sha256: entry.sha256.clone().into_owned(),
+            },
+            false => Stamp::read(&pending.watched)?,
+        };
+        let same =
+            stamp.sha256 == entry.sha256 && entry.paths.as_deref() == pending.paths.as_deref();
+        let known = same.then(|| self.outcome(entry)).flatten();
+        self.fates[n] = match (&known, proven) {
+            (None, _) => Fate::Replaced,
+            (Some(_), true) => Fate::Kept,
+            (Some(_), false) => Fate::Renewed(stamp.files.clone()),
+        };
+        pending.stamp = Some(stamp);
+        known
+    }
+
+    fn outcome(&self, entry: &Entry<'_>) -> Option<Inspection> {
+        match (&entry.manifest, &entry.failure) {
+            (Some(manifest), _) => Some(Ok(Json::checked((*manifest).to_owned()))),
+            (None, Some(failure)) => {
+                let believed = failure.is_believed(&self.sites, self.lookup.now_unix_ms);
+                (believed && !self.lookup.fresh_failures).then(|| Err(failure.error()))
+            }
+            (None, None) => None,
+        }
+    }
+
+    fn context_digest(&mut self, context: &Json) -> String {
+        let text = context.text();
+        match &self.last {
+            Some((last, digest)) if last == text => digest.clone(),
+            _ => {
+                let digest = digest(&[text.as_bytes()])[..32].to_owned();
+                self.last = Some((text.to_owned(), digest.clone()));
+                digest
+            }
+        }
+    }
+}
+
+impl Pass {
+    /// Adds what the inspector said of an item. Failures that say nothing about the source, and
+    /// sources that changed while they were inspected, are not kept.
+    pub fn record(&mut self, n: usize, inspection: &Inspection) {
+        let Some(pending) = self.items.get_mut(n) else {
+            return;
+        };
+        let tells = match inspection {
+            Ok(_) => true,
+            Err(error) => {
+                ![InspectError::INSPECTOR, InspectError::REQUEST].contains(&error.code.as_ref())
+            }
+        };
+        let unchanged = |stamp: &Stamp| signatures(&pending.watched).as_ref() == Some(&stamp.files);
+        if tells && pending.stamp.as_ref().is_some_and(unchanged) {
+            pending.inspection = Some(inspection.clone());
+            self.changed = true;
+        }
+    }
+
+    /// The file as it should be.
+    fn file(&self) -> CacheFile<'_> {
+        let mut entries: Vec<Entry<'_>> = self
+            .items
+            .iter()
+            .filter_map(|item| self.fresh(item))
+            .collect();
+        // It was parsed when it was read; what did not parse then gives nothing again.
+        let old = parse(&self.text, &self.key).unwrap_or_default();
+        let mut idle = Vec::new();
+        for (mut entry, fate) in old.into_iter().zip(&self.fates) {
+            match fate {
+                Fate::Kept => entries.push(entry),
+                Fate::Renewed(files) => {
+                    entry.files.clone_from(files);
+                    entry.read_at_ms = self.now_unix_ms;
+                    entries.push(entry);
+                }
+                Fate::Idle => idle.push(entry),
+                Fate::Replaced => {}
+            }
+        }
+        // What nobody asked for this time belongs to another context or is gone.
+        idle.sort_by_key(|entry| std::cmp::Reverse(entry.read_at_ms));
+        idle.truncate(MAX_ENTRIES.saturating_sub(entries.len()));
+        idle.retain(|entry| !entry.of.starts_with('/') || Path::new(entry.of.as_ref()).exists());
+        entries.extend(idle);
+        CacheFile {
+            key: Cow::Borrowed(&self.key),
+            entries,
+        }
+    }
+
+    fn fresh<'a>(&'a self, item: &'a Pending) -> Option<Entry<'a>> {
+        let (stamp, inspection) = (item.stamp.as_ref()?, item.inspection.as_ref()?);
+        Some(Entry {
+            of: Cow::Borrowed(&item.name),
+            context: Cow::Borrowed(&item.context),
+            paths: item.paths.as_deref().map(Cow::Borrowed),
+            files: stamp.files.clone(),
+            sha256: Cow::Borrowed(&stamp.sha256),
+            read_at_ms: self.now_unix_ms,
+            manifest: inspection.as_ref().ok().map(Json::raw),
+            failure: inspection
+                .as_ref()
+                .err()
+                .map(|error| Failed::new(error, self.sites.clone(), self.now_unix_ms)),
+        })
+    }
+}
+
+/// The text of a cache file, empty when there is none; the error says why it is ignored.
+fn read_file(path: &Path) -> Result<String, String> {
+    let read = || {
+        let file = fs::File::open(path)?;
+        let len = file.metadata()?.len();
+        let mut bytes = Vec::with_capacity(usize::try_from(len.min(FILE_BYTES)).unwrap_or(0) + 1);
+        io::Read::read_to_end(&mut io::Read::take(file, FILE_BYTES + 1), &mut bytes)?;
+        Ok(bytes)
+    };
+    match read() {
+        Ok(bytes) if bytes.len() as u64 > FILE_BYTES => Err("it is too large".into()),
+        Ok(bytes) => String::from_utf8(bytes).map_err(|_| "it is no UTF-8".into()),
+        Err(error) if io::Error::kind(&error) == io::ErrorKind::NotFound => Ok(String::new()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn parse<'a>(text: &'a str, key: &str) -> Result<Vec<Entry<'a>>, String> {
+    if text.is_empty() {
+        return Ok(Vec::new());
+    }
+    match serde_json::from_str::<CacheFile<'_>>(text) {
+        Ok(file) if file.key == key => Ok(file.entries),
+        Ok(_) => Err("it belongs to something else".into()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn ignored(path: &Path, why: &str) -> Diagnostic {
+    let text = format!("the manifest cache is ignored and written again: {why}");
+    Diagnostic::warning("cache.manifests.damaged", text).with_file(path.display().to_string())
+}
+
+fn paths_digest(item: &Item<'_>) -> Option<String> {
+    if let [one] = item.watched.as_slice()
+        && one.as_os_str() == item.name.as_ref()
+    {
+        return None;
+    }
+    let paths: Vec<&[u8]> = item
+        .watched
+        .iter()
+        .map(|path| path.as_os_str().as_encoded_bytes())
+        .collect();
+    Some(digest(&paths)[..32].to_owned())
+}
+
+/// A digest over the times of directories; they change when something is installed or removed.
+fn times_of(dirs: &[PathBuf]) -> String {
+    let time = |dir: &PathBuf| {
+        let found = fs::metadata(dir).ok();
+        found.map_or((0, 0), |dir| (dir.mtime(), dir.mtime_nsec()))
+    };
+    let times: Vec<_> = dirs
+        .iter()
+        .map(|dir| format!("{dir:?}{:?}", time(dir)).into_bytes())
+        .collect();
+    let times: Vec<&[u8]> = times.iter().map(Vec::as_slice).collect();
+    digest(&times)[..32].to_owned()
+}
+
+fn digest(parts: &[&[u8]]) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update((part.len() as u64).to_le_bytes());
+        hash.update(part);
+    }
+    super::hex(&hash.finalize())
+}

@@ -1,0 +1,308 @@
+//! What Python plugins declare: from the cache where it can be trusted, from an inspector where not.
+//!
+//! This is the one call that a runtime needs between finding Python plugins and parsing their
+//! manifests. When nothing changed it reads the cache and looks at each file; the SDK is unpacked
+//! and Python started only for what is left.
+
+use std::{
+    borrow::Cow,
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use kodex_plugin::{Diagnostic, Json};
+use serde::Deserialize;
+
+use super::{
+    Identity, InspectError, Inspection, Inspector, Interpreter, Sdk, Source, Subject,
+    cache::{Cache, Item, Key, Lookup, Pass},
+};
+
+/// The modules of an editable package that are watched.
+const EDITABLE_FILES: usize = 200;
+
+/// A plugin that declares itself in code.
+#[derive(Debug, Clone)]
+pub struct Declarant {
+    /// Its code and its context.
+    pub subject: Subject,
+    /// The directory that it belongs to; the working directory while it is inspected.
+    pub root: PathBuf,
+    /// For an installed package, the `entry_points.txt` that names it.
+    pub named_in: Option<PathBuf>,
+}
+
+impl Declarant {
+    /// A file of a plugin directory. The path must be absolute.
+    #[must_use]
+    pub fn file(file: PathBuf, context: Json) -> Self {
+        let root = file.parent().unwrap_or(Path::new("/")).to_owned();
+        Self {
+            subject: Subject {
+                source: Source::File(file),
+                context,
+            },
+            root,
+            named_in: None,
+        }
+    }
+
+    /// An object (`module:attr`) of an installed package.
+    #[must_use]
+    pub fn object(object: String, site_dir: PathBuf, named_in: PathBuf, context: Json) -> Self {
+        let path = vec![site_dir.clone()];
+        Self {
+            subject: Subject {
+                source: Source::Object { object, path },
+                context,
+            },
+            root: site_dir,
+            named_in: Some(named_in),
+        }
+    }
+
+    fn item<'a>(&'a self, site_dirs: &[PathBuf]) -> Item<'a> {
+        let (name, watched) = match &self.subject.source {
+            // A path that is no text cannot be asked for, so there is no answer to keep.
+            Source::File(file) => match file.to_str() {
+                Some(name) => (Cow::Borrowed(name), vec![file.clone()]),
+                None => (Cow::Borrowed(""), Vec::new()),
+            },
+            Source::Object { object, .. } => {
+                let named_in = self.named_in.as_deref();
+                let watched =
+                    named_in.and_then(|named_in| watched(object, &self.root, named_in, site_dirs));
+                (Cow::Borrowed(object.as_str()), watched.unwrap_or_default())
+            }
+        };
+        Item {
+            name,
+            context: &self.subject.context,
+            watched,
+        }
+    }
+}
+
+/// How to learn what plugins declare.
+#[derive(Debug, Clone)]
+pub struct Declarations<'a> {
+    /// The interpreter.
+    pub interpreter: &'a Interpreter,
+    /// The SDK.
+    pub sdk: &'a Sdk,
+    /// Where the SDK and the cache are kept.
+    pub cache_dir: &'a Path,
+    /// How long one plugin may take to be inspected.
+    pub deadline: Duration,
+    /// Whether failures are inspected again although nothing changed.
+    pub fresh_failures: bool,
+    /// Wall-clock time.
+    pub now_unix_ms: u64,
+}
+
+/// What plugins declare.
+#[derive(Debug, Clone, Default)]
+pub struct Declared {
+    /// One for each plugin, in the order in which they were given.
+    pub inspections: Vec<Inspection>,
+    /// Problems with the cache; no plugin is to blame.
+    pub diagnostics: Vec<Diagnostic>,
+    /// How many were inspected now, rather than known.
+    pub n_inspected: usize,
+}
+
+impl Declarations<'_> {
+    /// Learns what the plugins declare. Plugins of one root may share an inspector process; see
+    /// [`inspect`](super::inspect) for what that means.
+    ///
+    /// The cache is read and written on the calling thread: a few milliseconds for a thousand.
+    pub async fn read(&self, declarants: &[Declarant]) -> Declared {
+        let mut declared = Declared::default();
+        let mut inspections: Vec<Option<Inspection>> = declarants.iter().map(|_| None).collect();
+        let mut roots: BTreeMap<&Path, Vec<usize>> = BTreeMap::new();
+        for (n, declarant) in declarants.iter().enumerate() {
+            roots.entry(&declarant.root).or_default().push(n);
+        }
+        match self.interpreter.identity() {
+            Ok(identity) => {
+                for (root, members) in roots {
+                    let group = Group {
+                        root,
+                        identity: &identity,
+                        members,
+                        declarants,
+                    };
+                    self.group(&group, &mut inspections, &mut declared).await;
+                }
+            }
+            Err(error) => {
+                let text = format!("{} is gone: {error}", self.interpreter.program.display());
+                let gone = InspectError::new(InspectError::INSPECTOR, text);
+                inspections.fill(Some(Err(gone)));
+            }
+        }
+        declared.inspections = inspections.into_iter().flatten().collect();
+        declared
+    }
+
+    async fn group(
+        &self,
+        group: &Group<'_>,
+        inspections: &mut [Option<Inspection>],
+        declared: &mut Declared,
+    ) {
+        let sdk_dir = self.sdk.dir(self.cache_dir);
+        let mut inspector = Inspector::new(
+            self.interpreter.program.clone(),
+            sdk_dir,
+            group.root.to_owned(),
+        );
+        inspector.deadline = self.deadline;
+        let cache = Cache::open(self.cache_dir);
+        let mut pass = self.look_up(&cache, &inspector, group);
+        declared.diagnostics.append(&mut pass.diagnostics);
+        let known = std::mem::take(&mut pass.known);
+        let mut missing = Vec::new();
+        for (at, inspection) in known.into_iter().enumerate() {
+            match inspection {
+                Some(known) => inspections[group.members[at]] = Some(known),
+                None => missing.push(at),
+            }
+        }
+        let subjects: Vec<Subject> = missing
+            .iter()
+            .map(|at| group.declarant(*at).subject.clone())
+            .collect();
+        declared.n_inspected += subjects.len();
+        let inspected = self.inspect(&inspector, &subjects).await;
+        for (at, inspection) in missing.into_iter().zip(inspected) {
+            pass.record(at, &inspection);
+            inspections[group.members[at]] = Some(inspection);
+        }
+        declared.diagnostics.extend(cache.store(&pass));
+    }
+
+    fn look_up(&self, cache: &Cache, inspector: &Inspector, group: &Group<'_>) -> Pass {
+        let site_dirs = &self.interpreter.site_dirs;
+        let items: Vec<Item<'_>> = (0..group.members.len())
+            .map(|at| group.declarant(at).item(site_dirs))
+            .collect();
+        let key = Key {
+            root: group.root,
+            interpreter: group.identity,
+            sdk_digest: self.sdk.digest(),
+            env: &inspector.env,
+        };
+        let lookup = Lookup {
+            now_unix_ms: self.now_unix_ms,
+            fresh_failures: self.fresh_failures,
+            site_dirs,
+        };
+        cache.lookup(&key, &items, &lookup)
+    }
+
+    async fn inspect(&self, inspector: &Inspector, subjects: &[Subject]) -> Vec<Inspection> {
+        if subjects.is_empty() {
+            return Vec::new();
+        }
+        match self.sdk.install(self.cache_dir) {
+            Ok(_) => inspector.inspect(subjects).await,
+            Err(error) => {
+                let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
+                let text = format!("{error}{}; {}", cause.unwrap_or_default(), error.hint());
+                vec![Err(InspectError::new(InspectError::INSPECTOR, text)); subjects.len()]
+            }
+        }
+    }
+}
+
+/// The plugins of one root.
+struct Group<'a> {
+    root: &'a Path,
+    identity: &'a Identity,
+    members: Vec<usize>,
+    declarants: &'a [Declarant],
+}
+
+impl Group<'_> {
+    fn declarant(&self, at: usize) -> &Declarant {
+        &self.declarants[self.members[at]]
+    }
+}
+
+/// The files that decide what an object of an installed package declares: what names it, the
+/// list of the distribution's files with their digests, and its module. `None` when the module
+/// cannot be found without running code; such an object is inspected anew each time.
+fn watched(
+    object: &str,
+    site_dir: &Path,
+    named_in: &Path,
+    site_dirs: &[PathBuf],
+) -> Option<Vec<PathBuf>> {
+    let module = object.split(':').next()?.replace('.', "/");
+    let metadata = named_in.parent()?;
+    let mut watched = vec![named_in.to_owned()];
+    let record = metadata.join("RECORD");
+    if record.is_file() {
+        watched.push(record);
+    }
+    if let Some(file) = module_file(site_dir, &module) {
+        watched.push(file);
+        return Some(watched);
+    }
+    // Installed as editable: the code lies in the project's own folder and changes without the
+    // list noticing, so all modules beside the named one are watched.
+    let project = editable_project(metadata);
+    let project = project
+        .iter()
+        .flat_map(|project| [project.join("src"), project.clone()]);
+    let dirs: Vec<PathBuf> = site_dirs.iter().cloned().chain(project).collect();
+    let file = dirs.iter().find_map(|dir| module_file(dir, &module))?;
+    let mut beside: Vec<PathBuf> = fs::read_dir(file.parent()?)
+        .ok()?
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "py"))
+        .take(EDITABLE_FILES)
+        .collect();
+    beside.sort();
+    watched.extend(beside);
+    watched.retain(|path| *path != file);
+    watched.push(file);
+    Some(watched)
+}
+
+fn module_file(dir: &Path, module: &str) -> Option<PathBuf> {
+    let files = [
+        dir.join(format!("{module}.py")),
+        dir.join(module).join("__init__.py"),
+    ];
+    files.into_iter().find(|file| file.is_file())
+}
+
+/// The folder of a project that was installed with `pip install --editable`.
+fn editable_project(metadata: &Path) -> Option<PathBuf> {
+    #[derive(Deserialize)]
+    struct Origin {
+        url: String,
+        dir_info: Option<Folder>,
+    }
+    #[derive(Deserialize)]
+    struct Folder {
+        #[serde(default)]
+        editable: bool,
+    }
+    let bytes = fs::read(metadata.join("direct_url.json")).ok()?;
+    let origin: Origin = serde_json::from_slice(&bytes).ok()?;
+    // Only plain paths: a percent sign would have to be decoded, and is rare in a project's path.
+    let path = origin
+        .url
+        .strip_prefix("file://")
+        .filter(|path| !path.contains('%'))?;
+    origin
+        .dir_info
+        .is_some_and(|folder| folder.editable)
+        .then(|| path.into())
+}
