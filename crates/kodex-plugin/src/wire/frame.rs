@@ -155,6 +155,7 @@ pub fn parse<'a>(line: &'a [u8], limits: &Limits) -> Result<Frame<'a>, FrameErro
         }),
         Envelope {
             id: Some(id),
+            method: None,
             result: Some(result),
             error: None,
             params: None,
@@ -165,6 +166,7 @@ pub fn parse<'a>(line: &'a [u8], limits: &Limits) -> Result<Frame<'a>, FrameErro
         }),
         Envelope {
             id: Some(id),
+            method: None,
             error: Some(error),
             result: None,
             params: None,
@@ -331,6 +333,14 @@ mod tests {
                 "wire.frame.envelope",
             ),
             (r#"{"jsonrpc":"2.0","result":1}"#, "wire.frame.envelope"),
+            (
+                r#"{"jsonrpc":"2.0","id":1,"method":"call","result":1}"#,
+                "wire.frame.envelope",
+            ),
+            (
+                r#"{"jsonrpc":"2.0","id":1,"method":"call","error":{"code":1,"message":""}}"#,
+                "wire.frame.envelope",
+            ),
             (
                 r#"[{"jsonrpc":"2.0","id":1,"result":1}]"#,
                 "wire.frame.envelope",
