@@ -1,4 +1,4 @@
-"""The fixture plugin of the recorded exchanges; what it does is told in contract/cases/README.md."""
+"""The fixture plugin of the recorded exchanges; contract/cases/README.md says what it does."""
 
 import time
 

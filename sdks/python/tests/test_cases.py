@@ -39,7 +39,9 @@ def match(pattern, got, at="$"):
             "<any number>": (int, float),
             "<any object>": dict,
         }
-        fits = isinstance(got, kinds[pattern]) and not (isinstance(got, bool) and "number" in pattern)
+        fits = isinstance(got, kinds[pattern]) and not (
+            isinstance(got, bool) and "number" in pattern
+        )
     elif isinstance(pattern, dict) and isinstance(got, dict):
         return match_object(pattern, got, at)
     elif isinstance(pattern, list) and isinstance(got, list):

@@ -30,7 +30,9 @@ from kodex_plugin_system import (  # noqa: E402
 class Manifest(unittest.TestCase):
     def test_it_is_a_frozen_value(self):
         one = PluginManifest("a", "1", "d", ("c",))
-        self.assertEqual(one, PluginManifest(name="a", version="1", description="d", capabilities=("c",)))
+        self.assertEqual(
+            one, PluginManifest(name="a", version="1", description="d", capabilities=("c",))
+        )
         self.assertEqual(hash(one), hash(PluginManifest("a", "1", "d", ("c",))))
         self.assertNotEqual(one, PluginManifest("a", "1", "d"))
         self.assertNotEqual(one, ("a", "1", "d", ("c",)))
@@ -65,7 +67,9 @@ class Manifest(unittest.TestCase):
     def test_it_is_normalised(self):
         one = PluginManifest(" a\t", " 1 ", "\nd ", (" b ", "a", "", "  ", "a", "b"))
         self.assertEqual(one.normalized(), PluginManifest("a", "1", "d", ("a", "b")))
-        self.assertEqual(PluginManifest("a", "1", "d", ["z", "y"]).normalized().capabilities, ("y", "z"))
+        self.assertEqual(
+            PluginManifest("a", "1", "d", ["z", "y"]).normalized().capabilities, ("y", "z")
+        )
 
     def test_what_is_missing_is_named_in_order(self):
         for fields, text in [
@@ -114,7 +118,9 @@ class Loading(unittest.TestCase):
         with self.assertRaises(PluginLoadError) as raised:
             self.load(["x = 1\n", "1/0\n", plugin()], continue_on_error=False)
         text = str(raised.exception)
-        self.assertRegex(text, r"^Failed to load plugin from .*p001\.py: division by zero\nTraceback")
+        self.assertRegex(
+            text, r"^Failed to load plugin from .*p001\.py: division by zero\nTraceback"
+        )
         self.assertIsInstance(raised.exception.__cause__, ZeroDivisionError)
 
     def test_files_with_an_underscore_and_other_files_are_passed_over(self):
@@ -150,7 +156,9 @@ class Loading(unittest.TestCase):
         self.addCleanup(sys.path.remove, folder.name)
         manager = PluginManager()
         self.assertEqual(manager.load_entry_point_plugins(), 1)
-        found = {one.source: (one.plugin_name, one.status, one.message) for one in manager.diagnostics}
+        found = {
+            one.source: (one.plugin_name, one.status, one.message) for one in manager.diagnostics
+        }
         self.assertEqual(found["entrypoint:good"], ("installed", "loaded", "ok"))
         self.assertEqual(found["entrypoint:bad"], ("-", "error", "'int' object is not callable"))
 
@@ -192,7 +200,9 @@ class Calling(unittest.TestCase):
     def test_failures_are_gathered_or_raised(self):
         manager = PluginManager()
         manager.register(Echo())
-        self.assertEqual(manager.emit("h", {"raise": "no"}), [{"plugin": "echo", "error": "no", "hook": "h"}])
+        self.assertEqual(
+            manager.emit("h", {"raise": "no"}), [{"plugin": "echo", "error": "no", "hook": "h"}]
+        )
         with self.assertRaises(HookExecutionError) as raised:
             manager.emit("h", {"raise": "no"}, fail_fast=True)
         self.assertEqual(str(raised.exception), "Plugin 'echo' failed on hook 'h': no")

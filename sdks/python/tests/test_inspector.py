@@ -93,7 +93,12 @@ class FirstRuntime(InspectorTest):
         found = self.manifest(plugin(manifest(" a ", " v1 ", " d ", (" z ", "b", "b", ""))))
         want = {
             "manifest": 1,
-            "plugin": {"name": "a", "version": "v1", "description": "d", "capabilities": ["b", "z"]},
+            "plugin": {
+                "name": "a",
+                "version": "v1",
+                "description": "d",
+                "capabilities": ["b", "z"],
+            },
             "hook": [{"on": "*"}],
             "run": {"kind": "python", "entry": "a_plugin.py"},
         }
@@ -151,7 +156,13 @@ class FirstRuntime(InspectorTest):
                     self.assertEqual(answer["result"]["manifest"]["run"]["entry"], reference)
 
     def test_requests_that_make_no_sense(self):
-        for params in [None, {}, {"source": {}}, {"source": {"file": 7}}, {"source": {"file": "x"}, "context": []}]:
+        for params in [
+            None,
+            {},
+            {"source": {}},
+            {"source": {"file": 7}},
+            {"source": {"file": "x"}, "context": []},
+        ]:
             error = self.client.request("inspect", params)["error"]
             self.assertEqual((error["code"], error["data"]["code"]), (-32602, "params.invalid"))
         self.assertEqual(self.client.request("call", {})["error"]["code"], -32601)
@@ -221,9 +232,21 @@ class Declared(InspectorTest):
     def test_what_is_declared_wrongly_is_refused(self):
         head = "import kodex\nplugin = kodex.Plugin('p', '1', 'd')\n"
         for source, code, text in [
-            ("import kodex\nplugin = kodex.Plugin('', '1', 'd')\n", "invalid", "Plugin manifest name must be non-empty"),
-            (head + "@plugin.hook('h', timeout='soon')\ndef h(p): pass\n", "raised", "a span is written as"),
-            (head + "@plugin.tool('t')\ndef h(p): pass\nplugin.tool('t')(h)\n", "raised", "tool 't' is declared twice"),
+            (
+                "import kodex\nplugin = kodex.Plugin('', '1', 'd')\n",
+                "invalid",
+                "Plugin manifest name must be non-empty",
+            ),
+            (
+                head + "@plugin.hook('h', timeout='soon')\ndef h(p): pass\n",
+                "raised",
+                "a span is written as",
+            ),
+            (
+                head + "@plugin.tool('t')\ndef h(p): pass\nplugin.tool('t')(h)\n",
+                "raised",
+                "tool 't' is declared twice",
+            ),
             ("plugin = 5\n", "no_get_plugin", "missing get_plugin()"),
         ]:
             with self.subTest(source):

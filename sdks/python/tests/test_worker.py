@@ -41,7 +41,9 @@ class WorkerTest(unittest.TestCase):
 
 class Replies(WorkerTest):
     def test_a_reply_that_cannot_be_sent_is_an_error_of_the_call(self):
-        client = self.hook("return eval(payload['python'])", HEAD + "ring = []; ring.append(ring)\n")
+        client = self.hook(
+            "return eval(payload['python'])", HEAD + "ring = []; ring.append(ring)\n"
+        )
         for python, code, word in [
             ("float('nan')", "plugin.reply.unserialisable", "float"),
             ("[1.0, float('-inf')]", "plugin.reply.unserialisable", "float"),
@@ -55,19 +57,36 @@ class Replies(WorkerTest):
             ("10 ** 400", "plugin.reply.unserialisable", "double"),
             ("{'x': [10 ** 400]}", "plugin.reply.unserialisable", "double"),
             ("'x' * (1 << 20)", "plugin.reply.too_large", "1048576"),
-            ("__import__('functools').reduce(lambda a, _: [a], range(70), 1)", "plugin.reply.too_deep", "64"),
-            ("__import__('functools').reduce(lambda a, _: [a], range(9**5), 1)", "plugin.reply.unserialisable", "deep"),
+            (
+                "__import__('functools').reduce(lambda a, _: [a], range(70), 1)",
+                "plugin.reply.too_deep",
+                "64",
+            ),
+            (
+                "__import__('functools').reduce(lambda a, _: [a], range(9**5), 1)",
+                "plugin.reply.unserialisable",
+                "deep",
+            ),
         ]:
             with self.subTest(python):
                 number, message, got = client.call("h", {"python": python})
                 self.assertEqual((number, got), (RAISED, code), message)
                 self.assertIn(word, message)
-        self.assertEqual(client.call("h", {"python": "{1: None, 2.5: True, None: 'é'}"}),
-                         {"reply": {"1": None, "2.5": True, "null": "é"}})
+        self.assertEqual(
+            client.call("h", {"python": "{1: None, 2.5: True, None: 'é'}"}),
+            {"reply": {"1": None, "2.5": True, "null": "é"}},
+        )
 
     def test_what_only_looks_dangerous_is_sent(self):
         client = self.hook("return eval(payload['python'])")
-        for python in ("'9' * 400", "10 ** 308", "'\\\\ud800'", "'\U0001f600'", "'[{' * 200", "(1, 2)"):
+        for python in (
+            "'9' * 400",
+            "10 ** 308",
+            "'\\\\ud800'",
+            "'\U0001f600'",
+            "'[{' * 200",
+            "(1, 2)",
+        ):
             with self.subTest(python):
                 want = json.loads(json.dumps(eval(python)))
                 self.assertEqual(client.call("h", {"python": python}), {"reply": want})
@@ -76,7 +95,9 @@ class Replies(WorkerTest):
         client = self.hook("return [1e16, 0.1 + 0.2, 1.0, 5e-324, 'ü\\u2028', 1 << 70]")
         client.start_call("h")
         text = client.line()
-        self.assertIn(r'[1e+16,0.30000000000000004,1.0,5e-324,"\u00fc\u2028",1180591620717411303424]', text)
+        self.assertIn(
+            r'[1e+16,0.30000000000000004,1.0,5e-324,"\u00fc\u2028",1180591620717411303424]', text
+        )
 
 
 class Raising(WorkerTest):
@@ -144,7 +165,14 @@ class Streams(WorkerTest):
         )
         self.assertEqual(client.call("h"), {"reply": True})
         log = client.log()
-        for text in ("at import", "printed \\ud800 ü", "written", "by descriptor", "by a child", "by the original"):
+        for text in (
+            "at import",
+            "printed \\ud800 ü",
+            "written",
+            "by descriptor",
+            "by a child",
+            "by the original",
+        ):
             self.assertIn(text, log)
 
     def test_a_child_of_the_plugin_holds_neither_pipe(self):
@@ -228,7 +256,13 @@ class Ending(WorkerTest):
     def test_a_host_that_stops_reading_ends_it(self):
         client = self.hook("return 'x' * 100_000")
         client.process.stdout.close()
-        params = {"kind": "hook", "name": "h", "payload": 0, "timeout_ms": 9000, "deadline_unix_ms": 0}
+        params = {
+            "kind": "hook",
+            "name": "h",
+            "payload": 0,
+            "timeout_ms": 9000,
+            "deadline_unix_ms": 0,
+        }
         request = {"jsonrpc": "2.0", "id": 2, "method": "call", "params": params}
         os.write(client.process.stdin.fileno(), json.dumps(request).encode() + b"\n")
         self.assertEqual(client.process.wait(30), 0)
@@ -316,7 +350,9 @@ class Deadlines(WorkerTest):
         self.assertTrue(4 < left <= 5, left)
 
     def test_an_alarm_of_the_plugins_own_is_its_business(self):
-        client = self.hook("signal.signal(signal.SIGALRM, signal.SIG_IGN)\nreturn 1", HEAD + "import signal\n")
+        client = self.hook(
+            "signal.signal(signal.SIGALRM, signal.SIG_IGN)\nreturn 1", HEAD + "import signal\n"
+        )
         for _ in range(3):
             self.assertEqual(client.call("h", timeout=0.5), {"reply": 1})
 
@@ -343,7 +379,9 @@ class HostServices(WorkerTest):
         self.assertIn("debug: 19999", client.log())
 
     def test_without_the_features_it_helps_itself(self):
-        client = self.hook("ctx.log.info('here', n=1)\nreturn abs(ctx.clock.now() - time.time()) < 5", features=[])
+        client = self.hook(
+            "ctx.log.info('here', n=1)\nreturn abs(ctx.clock.now() - time.time()) < 5", features=[]
+        )
         self.assertEqual(client.call("h"), {"reply": True})
         self.assertIn("info: here", client.log())
 
@@ -367,7 +405,8 @@ class HostServices(WorkerTest):
             "replies = []\n"
         )
         client = self.hook(
-            "if payload: threading.Thread(target=ask, args=(ctx,), daemon=True).start()\nreturn len(replies)", head
+            "if payload: threading.Thread(target=ask, args=(ctx,), daemon=True).start()\nreturn len(replies)",
+            head,
         )
         client.start_call("h", True)
         n_answered = n_calls = 0
@@ -410,7 +449,9 @@ class HostServices(WorkerTest):
         self.assertIn("host.closed", client.log())
 
 
-ASYNC = HEAD + """
+ASYNC = (
+    HEAD
+    + """
 import asyncio
 started = []
 
@@ -453,6 +494,7 @@ async def end():
     await asyncio.sleep(0)
     print("async deactivated")
 """
+)
 
 
 class Coroutines(WorkerTest):
@@ -477,7 +519,9 @@ class Coroutines(WorkerTest):
         quick = [client.start_call("h", 0.01) for _ in range(20)]
         plain = client.start_call("plain", 0)
         found = self.answers(client, 21)
-        self.assertEqual(found, {**{one: {"reply": 0.01} for one in quick}, plain: {"reply": "plain"}})
+        self.assertEqual(
+            found, {**{one: {"reply": 0.01} for one in quick}, plain: {"reply": "plain"}}
+        )
         client.send(method="$/cancel", params={"id": slow})
         self.assertEqual(self.answers(client, 1), {slow: "call.cancelled"})
 
@@ -554,10 +598,26 @@ class Starting(WorkerTest):
             ("x = 1\n", "missing get_plugin()", "load.python.no_get_plugin"),
             ("raise RuntimeError('at import')\n", "at import", "load.python.raised"),
             ("raise SystemExit(2)\n", "SystemExit: 2", "load.python.raised"),
-            ("get_plugin = object\n", "Plugin must expose a PluginManifest as 'manifest'", "load.python.not_a_manifest"),
-            (HEAD + "plugin = kodex.Plugin(' ', '1', 'd')\n", "Plugin manifest name must be non-empty", "load.python.invalid"),
-            (HEAD + "@plugin.on_activate\ndef a(ctx): raise KeyError(ctx.plugin)\n", "'p'", "plugin.raised"),
-            (HEAD + "@plugin.hook('h')\n@plugin.hook('h')\ndef a(p): pass\n", "hook 'h' is declared twice", "load.python.raised"),
+            (
+                "get_plugin = object\n",
+                "Plugin must expose a PluginManifest as 'manifest'",
+                "load.python.not_a_manifest",
+            ),
+            (
+                HEAD + "plugin = kodex.Plugin(' ', '1', 'd')\n",
+                "Plugin manifest name must be non-empty",
+                "load.python.invalid",
+            ),
+            (
+                HEAD + "@plugin.on_activate\ndef a(ctx): raise KeyError(ctx.plugin)\n",
+                "'p'",
+                "plugin.raised",
+            ),
+            (
+                HEAD + "@plugin.hook('h')\n@plugin.hook('h')\ndef a(p): pass\n",
+                "hook 'h' is declared twice",
+                "load.python.raised",
+            ),
         ]:
             with self.subTest(source):
                 self.assertEqual(self.refuse(source), (RAISED, message, code))
@@ -577,7 +637,10 @@ class Starting(WorkerTest):
 
     def test_a_package_is_loaded_by_its_object(self):
         self.folder.write("some_package/__init__.py", "")
-        self.folder.write("some_package/inner.py", HEAD + "class Outer:\n    build = staticmethod(lambda: plugin)\n")
+        self.folder.write(
+            "some_package/inner.py",
+            HEAD + "class Outer:\n    build = staticmethod(lambda: plugin)\n",
+        )
         client = RawClient("--object", "some_package.inner:Outer.build", "--path", self.folder.name)
         self.addCleanup(client.__exit__)
         self.assertIn("result", client.initialize("p"))
@@ -588,14 +651,22 @@ class Starting(WorkerTest):
         self.start(HEAD + "import json\n", "--root", self.folder.name, "--path", self.folder.name)
 
     def test_no_compiled_file_is_read_or_written(self):
-        path = self.folder.write("plugin_file.py", HEAD + "VALUE = 1\n@plugin.hook('h')\ndef h(p): return VALUE\n")
+        path = self.folder.write(
+            "plugin_file.py", HEAD + "VALUE = 1\n@plugin.hook('h')\ndef h(p): return VALUE\n"
+        )
         stamp = os.stat(path)
         import py_compile
 
-        other = self.folder.write("other.py", HEAD + "VALUE = 2\n@plugin.hook('h')\ndef h(p): return VALUE\n")
+        other = self.folder.write(
+            "other.py", HEAD + "VALUE = 2\n@plugin.hook('h')\ndef h(p): return VALUE\n"
+        )
         os.utime(other, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
-        cached = py_compile.compile(other, cfile=os.path.join(
-            self.folder.name, "__pycache__", f"plugin_file.{sys.implementation.cache_tag}.pyc"))
+        cached = py_compile.compile(
+            other,
+            cfile=os.path.join(
+                self.folder.name, "__pycache__", f"plugin_file.{sys.implementation.cache_tag}.pyc"
+            ),
+        )
         before = os.listdir(os.path.dirname(cached))
         client = RawClient("--file", path)
         self.addCleanup(client.__exit__)
@@ -605,21 +676,37 @@ class Starting(WorkerTest):
 
     def test_wrong_arguments_are_told(self):
         for arguments in ([], ["--nonsense"], ["--file", "a", "--inspect"]):
-            done = subprocess.run([sys.executable, "-I", WORKER, *arguments], capture_output=True, check=False)
+            done = subprocess.run(
+                [sys.executable, "-I", WORKER, *arguments], capture_output=True, check=False
+            )
             self.assertEqual((done.returncode, done.stdout), (1, b""))
             self.assertNotEqual(done.stderr, b"")
 
     def test_the_start_imports_almost_nothing(self):
         """What the loop needs costs as little as starting Python; see the readme."""
-        path = self.folder.write("plugin_file.py", HEAD.replace("os, sys, threading, time", "sys")
-            + "@plugin.hook('h')\ndef h(p): return sorted(sys.modules)\n")
-        bare = subprocess.run([sys.executable, "-I", "-c", "import sys; print(*sys.modules)"],
-                              capture_output=True, text=True, check=True).stdout.split()
+        path = self.folder.write(
+            "plugin_file.py",
+            HEAD.replace("os, sys, threading, time", "sys")
+            + "@plugin.hook('h')\ndef h(p): return sorted(sys.modules)\n",
+        )
+        bare = subprocess.run(
+            [sys.executable, "-I", "-c", "import sys; print(*sys.modules)"],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.split()
         client = RawClient("--file", path)
         self.addCleanup(client.__exit__)
         client.initialize("p")
         more = set(client.call("h")["reply"]) - set(bare)
-        allowed = {"__future__", "_json", "_signal", "gc", "_functools", "kodex_local_plugin_plugin_file"}
+        allowed = {
+            "__future__",
+            "_json",
+            "_signal",
+            "gc",
+            "_functools",
+            "kodex_local_plugin_plugin_file",
+        }
         self.assertEqual({name for name in more - allowed if not name.startswith("kodex")}, set())
         self.assertNotIn("kodex._aio", more)
 

@@ -10,8 +10,8 @@ A plugin is one object with functions on it::
     def count(input):
         return {"words": len(input["text"].split())}
 
-Handlers take the payload, or the payload and a ``Context``. They may be ``async def``; then many calls
-run at the same time. ``kodex.testing`` runs a plugin inside a test.
+Handlers take the payload, or the payload and a ``Context``. They may be ``async def``; then many
+calls run at the same time. ``kodex.testing`` runs a plugin inside a test.
 """
 
 from __future__ import annotations
@@ -255,7 +255,9 @@ class Plugin:
             "open_world": open_world,
         }
         row = {"input_schema": input_schema, "output_schema": output_schema}
-        row["annotations"] = {hint: said for hint, said in hints.items() if said is not None} or None
+        row["annotations"] = {
+            hint: said for hint, said in hints.items() if said is not None
+        } or None
         row["timeout_ms"] = None if timeout is None else _milliseconds(timeout)
 
         def declare(function):
@@ -278,7 +280,7 @@ class Plugin:
         return function
 
     def permission(self, allow: str, reason: str = "") -> None:
-        """Declares something that the plugin wants to be allowed, such as ``fs:read ${project}``."""
+        """Declares a permission that the plugin asks for, such as ``fs:read ${project}/**``."""
         self._permissions.append({"allow": allow, "reason": reason})
 
     def requires(self, *programs: str) -> None:

@@ -136,5 +136,3 @@ class Tasks:
             return result_of(await answer)
         finally:
             self.channel.forget(ident)
-
-

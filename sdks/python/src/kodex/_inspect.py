@@ -9,7 +9,7 @@ import os
 import sys
 
 from ._answer import failure_of_load
-from ._channel import Channel, Closed
+from ._channel import Channel, Closed, exit_now
 from ._frame import INVALID_PARAMS, NO_METHOD, WireError
 from ._json import dumps
 from ._load import LoadFailure, add_paths, is_declared, load, module_name, text_of
@@ -33,7 +33,7 @@ class Inspector:
                 pass
         except (Closed, ConnectionError):
             pass
-        leave()
+        exit_now()
 
     def serve_one(self):
         """Answers one request; false after ``shutdown``."""
@@ -108,13 +108,3 @@ def _read_params(params):
                 return kind, source[kind], path, context or {}
     why = 'inspect needs source with "file" or "object", and a context that is an object'
     raise WireError(INVALID_PARAMS, "params.invalid", why)
-
-
-def leave():
-    """Ends at once, whatever threads the plugins left."""
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except Exception:
-            pass
-    os._exit(0)

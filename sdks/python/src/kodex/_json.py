@@ -1,7 +1,7 @@
 """JSON as the wire wants it, on the C parts of the standard library alone.
 
-``import json`` loads the regular expression engine, which takes longer than a whole handshake. Where
-the C parts are missing (another Python than CPython) the ordinary module does the same work.
+``import json`` loads the regular expression engine, which takes longer than a whole handshake.
+Where the C parts are missing (another Python than CPython) the ordinary module does the same work.
 """
 
 import sys
@@ -86,8 +86,7 @@ def _scanned(scanner, text):
         return scanner(text, 0)
     except SystemError:
         # Before 3.12 the C part finds its own exception class only when this module is loaded.
-        import json.decoder
-
+        __import__("json.decoder")
         return scanner(text, 0)
 
 

@@ -1,6 +1,6 @@
-"""A JSON Schema from the annotation of a tool's payload. Loaded only while a plugin is inspected.
+"""A JSON Schema from the annotation of a tool's payload; loaded only while a plugin is inspected.
 
-It knows what ``TypedDict`` can say with plain types and gives up (no schema: any object) on anything
+It knows what ``TypedDict`` can say with plain types and gives up (no schema: any object) on all
 else, because a schema that is wrong refuses inputs that are right.
 """
 
@@ -58,7 +58,6 @@ def _object(kind):
     if about and "TypedDict" not in about and not about.startswith("dict("):
         schema["description"] = about.strip()
     return schema
-
 
 
 def _is_typed_dict(kind):

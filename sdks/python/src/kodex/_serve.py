@@ -9,7 +9,7 @@ from time import monotonic, time
 
 from . import Cancelled, Context
 from ._answer import answer_text, failure_of_load, failure_text, raised
-from ._channel import Channel, Closed
+from ._channel import Channel, Closed, exit_now
 from ._deadline import Deadline
 from ._frame import INVALID_PARAMS, INVALID_REQUEST, NO_METHOD, NOT_INITIALIZED, WireError
 from ._json import dumps
@@ -161,12 +161,7 @@ class Worker:
         """Ends the process at once, whatever threads are left."""
         if deactivate:
             self.deactivate()
-        for stream in (sys.stdout, sys.stderr):
-            try:
-                stream.flush()
-            except Exception:
-                pass
-        os._exit(0)
+        exit_now()
 
     def _forked(self):
         """In a child of the plugin the protocol is out of reach."""
