@@ -16,6 +16,9 @@ use crate::{
     python_world::python,
 };
 
+/// Something that happens, in words and as code.
+type Step<F> = (&'static str, F);
+
 /// A plugin folder, a cache, and a clock that is moved by hand.
 struct World {
     root: tempfile::TempDir,
@@ -208,7 +211,7 @@ fn a_failure_is_believed_until_something_may_have_mended_it() {
         assert_eq!(world.list(&["p", "a"]), format!("{failed} a (0 inspected)"));
         world
     };
-    let changes: [(&str, fn(&mut World)); 5] = [
+    let changes: [Step<fn(&mut World)>; 5] = [
         ("somebody asks for it", |world| world.fresh_failures = true),
         ("a package was installed", |world| {
             fs::create_dir(world.interpreter.site_dirs[0].join("new-1.dist-info"))
@@ -306,7 +309,7 @@ fn a_known_content_is_stamped_anew_once() {
 
 #[test]
 fn a_damaged_cache_is_reported_once_and_written_again() {
-    let damages: [(&str, fn(&Path)); 6] = [
+    let damages: [Step<fn(&Path)>; 6] = [
         ("garbage", |file| {
             fs::write(file, b"\x00\xff garbage").expect("written")
         }),
