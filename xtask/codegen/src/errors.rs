@@ -17,11 +17,26 @@ struct Section {
 }
 
 fn sections() -> Vec<Section> {
-    vec![Section {
-        title: "Manifests",
-        about: "Findings while a manifest is read.",
-        codes: kodex_plugin::manifest::CODES.to_vec(),
-    }]
+    vec![
+        Section {
+            title: "Manifests",
+            about: "Findings while a manifest is read.",
+            codes: kodex_plugin::manifest::CODES.to_vec(),
+        },
+        Section {
+            title: "Permissions",
+            about: "What is wrong with a permission that a manifest or a policy writes.",
+            codes: kodex_plugin::permission::CODES.to_vec(),
+        },
+        Section {
+            title: "Workers",
+            about: "How a plugin in another process fails.",
+            codes: kodex_backend::CODES
+                .iter()
+                .map(|code| (code.code, code.meaning))
+                .collect(),
+        },
+    ]
 }
 
 pub(crate) fn page() -> Page {
