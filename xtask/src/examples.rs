@@ -14,6 +14,7 @@
 //! `stderr_has` look for each of their texts; `timeout_s` is 60 when not said.
 
 use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::time::Duration;
 
@@ -74,7 +75,7 @@ pub(crate) fn run(root: &Path) -> Result<()> {
     let path = search_path(binaries.as_deref().and_then(Path::parent))?;
     let mut n_failed = 0;
     for folder in &folders {
-        match example(&root.join(folder), &path) {
+        match example(root, &root.join(folder), &path) {
             Ok(n_runs) => eprintln!("{folder}: ok, {n_runs} runs"),
             Err(error) => {
                 n_failed += 1;
@@ -100,7 +101,7 @@ fn folders(files: &[String]) -> BTreeSet<String> {
         .collect()
 }
 
-fn search_path(binaries: Option<&Path>) -> Result<std::ffi::OsString> {
+fn search_path(binaries: Option<&Path>) -> Result<OsString> {
     let inherited = std::env::var_os("PATH").unwrap_or_default();
     let folders = binaries
         .map(Path::to_owned)
@@ -109,28 +110,18 @@ fn search_path(binaries: Option<&Path>) -> Result<std::ffi::OsString> {
     std::env::join_paths(folders).context("the folder of the binaries cannot stand in PATH")
 }
 
-fn example(folder: &Path, path: &std::ffi::OsStr) -> Result<usize> {
+fn example(root: &Path, folder: &Path, path: &OsStr) -> Result<usize> {
     let file = folder.join("example.toml");
     let text = std::fs::read_to_string(&file)
         .context("no example.toml says how this example is tested")?;
     let example: Example = toml::from_str(&text).context("example.toml")?;
     for run in &example.run {
         let home = tempfile::tempdir()?;
-        let (program, arguments) = run.command.split_first().context("`command` is empty")?;
-        let step = Step::new(program, Duration::from_secs(run.timeout_s))
-            .args(arguments)
+        let step = step(run, home.path())?
             .dir(folder)
             .env("PATH", path)
-            .env("HOME", home.path())
-            .env("PYTHONDONTWRITEBYTECODE", "1");
-        let step = [
-            "XDG_CACHE_HOME",
-            "XDG_CONFIG_HOME",
-            "XDG_DATA_HOME",
-            "XDG_STATE_HOME",
-        ]
-        .into_iter()
-        .fold(step, Step::without_env);
+            // An example in Rust stands outside the workspace, but need not build its own copy.
+            .env("CARGO_TARGET_DIR", root.join("target"));
         let output = step.output()?;
         let (stdout, stderr) = (
             String::from_utf8_lossy(&output.stdout),
@@ -146,6 +137,21 @@ fn example(folder: &Path, path: &std::ffi::OsStr) -> Result<usize> {
         }
     }
     Ok(example.run.len())
+}
+
+/// One run, cut off from the settings of whoever starts it.
+fn step(run: &Run, home: &Path) -> Result<Step> {
+    let (program, arguments) = run.command.split_first().context("`command` is empty")?;
+    let step = Step::new(program, Duration::from_secs(run.timeout_s))
+        .args(arguments)
+        .env("HOME", home)
+        .env("PYTHONDONTWRITEBYTECODE", "1");
+    let names = std::env::vars_os().map(|(name, _)| name);
+    let settings = names.filter(|name| {
+        let name = name.to_string_lossy();
+        name.starts_with("KODEX_") || name.starts_with("XDG_") || name == "PYTHONPATH"
+    });
+    Ok(settings.fold(step, Step::without_env))
 }
 
 fn compare(run: &Run, seen: &Seen<'_>) -> Result<()> {
@@ -230,13 +236,15 @@ mod tests {
             "about = 'Lists itself.'\n[[run]]\ncommand = ['ls']\nstdout_has = ['example.toml']\n";
         std::fs::write(folder.path().join("example.toml"), text).unwrap();
         let path = search_path(None).unwrap();
-        assert_eq!(example(folder.path(), &path).unwrap(), 1);
+        assert_eq!(example(folder.path(), folder.path(), &path).unwrap(), 1);
         std::fs::write(
             folder.path().join("example.toml"),
             text.replace("toml'", "yaml'"),
         )
         .unwrap();
-        let error = example(folder.path(), &path).unwrap_err().to_string();
+        let error = example(folder.path(), folder.path(), &path)
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("does not hold `example.yaml`"), "{error}");
     }
 

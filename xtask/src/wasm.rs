@@ -18,6 +18,8 @@ pub(crate) fn run(root: &Path) -> Result<()> {
         .args(["check", "--package", "kodex-plugin", "--target", TARGET])
         .args(["--target-dir", "target/wasm", "-Zbuild-std=std,panic_abort"])
         .env("RUSTC", "/usr/bin/rustc")
+        // `cargo run` puts rustup's libraries on this path; that compiler has its own.
+        .without_env("LD_LIBRARY_PATH")
         // `-Zbuild-std` is not stable; what is checked here is only that our code compiles.
         .env("RUSTC_BOOTSTRAP", "1")
         .dir(root)
