@@ -12,7 +12,7 @@ from time import monotonic, sleep
 
 from . import HostError
 from ._frame import DEPTH, FRAME_BYTES, PARSE, RAISED, WireError, error_line, parse, result_of
-from ._json import Unsendable, depth_of, dumps
+from ._json import Unsendable, dumps, nests_deeper
 
 CHUNK = 1 << 16
 #: Requests that may wait while a handler waits for the host. The host sends far fewer at a time.
@@ -108,7 +108,7 @@ class Channel:
         if len(text) > self.frame_bytes:
             why = f"the answer has {len(text)} bytes; at most {self.frame_bytes} are allowed"
             text = error_line(ident, WireError(RAISED, "plugin.reply.too_large", why))
-        elif depth_of(text, self.depth) > self.depth:
+        elif nests_deeper(text, self.depth):
             why = f"the answer nests deeper than {self.depth} levels"
             text = error_line(ident, WireError(RAISED, "plugin.reply.too_deep", why))
         self.write(text)
@@ -321,7 +321,7 @@ class Channel:
             text = dumps({"jsonrpc": "2.0", "id": ident, "method": method, "params": params})
         except Unsendable as error:
             raise ValueError(f"the parameters of {method!r} cannot be sent: {error}") from None
-        if len(text) > self.frame_bytes or depth_of(text, self.depth) > self.depth:
+        if len(text) > self.frame_bytes or nests_deeper(text, self.depth):
             raise ValueError(f"the parameters of {method!r} are too large or nested too deep")
         self._answers[ident] = waiter
         self.write(text)

@@ -5,7 +5,7 @@ of ``contract/WIRE.md``.
 """
 
 from . import HostError
-from ._json import WHITE, depth_of, dumps, loads_envelope, scan
+from ._json import WHITE, dumps, loads_envelope, nests_deeper, scan
 
 FRAME_BYTES = 1 << 20
 DEPTH = 64
@@ -47,7 +47,7 @@ def parse(text):
     if call is not None:
         return call
     try:
-        if depth_of(text, DEPTH) > DEPTH:
+        if nests_deeper(text, DEPTH):
             raise WireError(PARSE, "wire.frame.too_deep", f"the line nests deeper than {DEPTH}")
         message = loads_envelope(text)
     except (ValueError, RecursionError) as error:
@@ -70,7 +70,7 @@ def _parse_call(text):
     if comma < 0 or text[comma + 1 : start] != _CALL:
         return None
     digits = text[22:comma]
-    if not (digits.isdigit() and digits.isascii()) or depth_of(text, DEPTH) > DEPTH:
+    if not (digits.isdigit() and digits.isascii()) or nests_deeper(text, DEPTH):
         return None
     try:
         params, end = scan(text, start)

@@ -9,6 +9,8 @@ import sys
 WHITE = " \t\n\r"
 #: Doubles end before 1.8e308; only a run of more digits than this can lie beyond them.
 LONG_RUN = 308
+_BRACKETS_ALIKE = bytes.maketrans(b"[]", b"{}")
+_NEITHER_BRACKET_NOR_QUOTE = bytes(byte for byte in range(256) if byte not in b'[]{}"')
 _DIGITS_TO_ZERO = bytes(48 if 48 <= byte <= 57 else byte for byte in range(256))
 
 
@@ -42,38 +44,50 @@ class _PairRules(_Rules):
 
 
 def _with_c_parts():
-    from _json import encode_basestring_ascii, make_encoder, make_scanner
-
-    open_now = {}
-    encode = make_encoder(
-        open_now, _no_default, encode_basestring_ascii, None, ":", ",", False, False, False
+    from _json import (
+        encode_basestring,
+        encode_basestring_ascii,
+        make_encoder,
+        make_scanner,
     )
 
-    def dumps(value):
-        try:
-            return "".join(encode(value, 0))
-        finally:
-            # After a failure the containers that were open are still noted here.
-            open_now.clear()
+    def writer(encode_text):
+        open_now = {}
+        encode = make_encoder(
+            open_now, _no_default, encode_text, None, ":", ",", False, False, False
+        )
 
-    if dumps([1.5, {"a": None}]) != '[1.5,{"a":null}]':
-        raise ImportError("the C encoder works in an unknown way")
-    return make_scanner(_Rules), make_scanner(_PairRules), dumps
+        def dumps(value):
+            try:
+                return "".join(encode(value, 0))
+            finally:
+                # After a failure the containers that were open are still noted here.
+                open_now.clear()
+
+        if dumps([1.5, {"a": None}]) != '[1.5,{"a":null}]':
+            raise ImportError("the C encoder works in an unknown way")
+        return dumps
+
+    scanners = make_scanner(_Rules), make_scanner(_PairRules)
+    return (*scanners, writer(encode_basestring_ascii), writer(encode_basestring))
 
 
 def _with_json():
     import json
 
-    encoder = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
+    def writer(in_ascii):
+        how = {"ensure_ascii": in_ascii, "allow_nan": False, "separators": (",", ":")}
+        return json.JSONEncoder(**how).encode
+
     plain = json.JSONDecoder(parse_constant=_no_constant)
     pairs = json.JSONDecoder(parse_constant=_no_constant, object_pairs_hook=list)
-    return plain.scan_once, pairs.scan_once, encoder.encode
+    return plain.scan_once, pairs.scan_once, writer(True), writer(False)
 
 
 try:
-    scan, scan_pairs, _dumps = _with_c_parts()
+    scan, scan_pairs, _dumps, _dumps_unescaped = _with_c_parts()
 except (ImportError, TypeError):
-    scan, scan_pairs, _dumps = _with_json()
+    scan, scan_pairs, _dumps, _dumps_unescaped = _with_json()
 
 
 def loads(text):
@@ -128,32 +142,42 @@ def dumps(value):
         raise Unsendable("the value is nested too deep") from None
     except (TypeError, ValueError, OverflowError) as error:
         raise Unsendable(str(error)) from None
-    if "\\ud" in text and has_lone_surrogate(text):
+    if "\\ud" in text and not _encodes(value) and has_lone_surrogate(text):
         raise Unsendable("a text in the value holds half of a surrogate pair")
     if len(text) > LONG_RUN and _may_overflow(text) and _overflows(value):
         raise Unsendable("a number in the value is beyond a double")
     return text
 
 
-def depth_of(text, enough):
-    """How deep arrays and objects nest in a valid document; exact only when above ``enough``."""
-    if text.count("{") + text.count("[") <= enough:
-        return 0
-    deepest = depth = at = 0
-    size = len(text)
-    while at < size:
-        char = text[at]
-        if char == '"':
-            at += 1
-            while at < size and text[at] != '"':
-                at += 2 if text[at] == "\\" else 1
-        elif char in "{[":
-            depth += 1
-            deepest = max(deepest, depth)
-        elif char in "}]":
-            depth -= 1
-        at += 1
-    return deepest
+def _encodes(value):
+    """Whether every text in the value is one of whole characters; quick where escapes are many."""
+    try:
+        _dumps_unescaped(value).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def nests_deeper(text, limit):
+    """Whether arrays and objects of a document nest deeper than ``limit`` levels.
+
+    Most documents have fewer brackets than that in all. For the others each step below is one pass
+    in C: drop the texts, keep the brackets, and take away the innermost pairs once per level.
+    """
+    if text.count("{") + text.count("[") <= limit:
+        return False
+    if "\\" in text:
+        text = text.replace("\\\\", "").replace('\\"', "")
+    kept = text.encode().translate(_BRACKETS_ALIKE, _NEITHER_BRACKET_NOR_QUOTE)
+    # Texts without brackets are empty now; what still stands between quotes is no bracket.
+    brackets = b"".join(kept.replace(b'""', b"").split(b'"')[::2])
+    for _ in range(limit):
+        shorter = brackets.replace(b"{}", b"")
+        if len(shorter) == len(brackets):
+            break
+        brackets = shorter
+    # What a valid document has left is deeper; what is left of another never closes.
+    return brackets.count(b"{") > (0 if b"{}" in brackets else limit)
 
 
 def has_lone_surrogate(text):
@@ -183,7 +207,6 @@ def _overflows(value):
     while todo:
         item = todo.pop()
         if isinstance(item, dict):
-            todo.extend(item)
             todo.extend(item.values())
         elif isinstance(item, (list, tuple)):
             todo.extend(item)
