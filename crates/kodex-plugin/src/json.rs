@@ -77,10 +77,20 @@ impl JsonError {
 /// assert_eq!(json.text(), r#"{"text": "hello"}"#);
 /// # Ok::<(), kodex_plugin::JsonError>(())
 /// ```
-#[derive(Clone, Default)]
-pub struct Json {
-    raw: OnceLock<Box<RawValue>>,
-    value: OnceLock<Value>,
+#[derive(Clone)]
+pub struct Json(Form);
+
+/// The form that came in, and the other one once somebody asked for it.
+#[derive(Clone)]
+enum Form {
+    Text(Box<RawValue>, OnceLock<Value>),
+    Tree(Value, OnceLock<Box<RawValue>>),
+}
+
+impl Default for Json {
+    fn default() -> Self {
+        Self::null()
+    }
 }
 
 impl Json {
@@ -97,10 +107,7 @@ impl Json {
     /// Takes a raw value that already passed [`check`], for example as part of a frame.
     #[must_use]
     pub fn checked(raw: Box<RawValue>) -> Self {
-        Self {
-            raw: OnceLock::from(raw),
-            value: OnceLock::new(),
-        }
+        Self(Form::Text(raw, OnceLock::new()))
     }
 
     /// Serialises a Rust value.
@@ -126,20 +133,24 @@ impl Json {
     /// The document as a tree, parsed at the first use.
     #[must_use]
     pub fn value(&self) -> &Value {
-        self.value.get_or_init(|| {
-            let raw = self.raw.get().map_or("null", |raw| raw.get());
-            // Unreachable for checked text; `Null` keeps a bug in the check from taking a host down.
-            serde_json::from_str(raw).unwrap_or(Value::Null)
-        })
+        match &self.0 {
+            Form::Tree(value, _) => value,
+            // Checked text always parses; `Null` keeps a bug in the check from taking a host down.
+            Form::Text(raw, value) => {
+                value.get_or_init(|| serde_json::from_str(raw.get()).unwrap_or(Value::Null))
+            }
+        }
     }
 
     /// The document as text, serialised at the first use.
     #[must_use]
     pub fn raw(&self) -> &RawValue {
-        self.raw.get_or_init(|| {
-            let value = self.value.get().unwrap_or(&Value::Null);
-            serde_json::value::to_raw_value(value).expect("a JSON tree always serialises")
-        })
+        match &self.0 {
+            Form::Text(raw, _) => raw,
+            Form::Tree(value, raw) => raw.get_or_init(|| {
+                serde_json::value::to_raw_value(value).expect("a JSON tree always serialises")
+            }),
+        }
     }
 
     /// The document as text.
@@ -153,35 +164,44 @@ impl Json {
     /// # Errors
     /// Fails when the document does not have the form of `T`.
     pub fn to<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
-        match self.value.get() {
-            Some(value) => T::deserialize(value),
-            None => serde_json::from_str(self.text()),
+        match &self.0 {
+            Form::Tree(value, _) => T::deserialize(value),
+            Form::Text(raw, value) => match value.get() {
+                Some(value) => T::deserialize(value),
+                None => serde_json::from_str(raw.get()),
+            },
         }
     }
 
     /// Turns the document into a tree, parsing it if needed.
     #[must_use]
-    pub fn into_value(mut self) -> Value {
-        let _ = self.value();
-        self.value.take().unwrap_or(Value::Null)
+    pub fn into_value(self) -> Value {
+        match self.0 {
+            Form::Tree(value, _) => value,
+            Form::Text(raw, value) => {
+                let parse = || serde_json::from_str(raw.get()).unwrap_or(Value::Null);
+                value.into_inner().unwrap_or_else(parse)
+            }
+        }
     }
 
     /// Whether the document is `null`.
     #[must_use]
     pub fn is_null(&self) -> bool {
-        match self.value.get() {
-            Some(value) => value.is_null(),
-            None => self.text() == "null",
+        match &self.0 {
+            Form::Tree(value, _) => value.is_null(),
+            Form::Text(raw, _) => raw.get() == "null",
         }
     }
 
     /// A cheap lower bound of the length of [`Json::text`]; exact when the text exists.
     #[must_use]
     pub fn size_hint(&self) -> usize {
-        match (self.raw.get(), self.value.get()) {
-            (Some(raw), _) => raw.get().len(),
-            (None, Some(value)) => least_size(value),
-            (None, None) => 4,
+        match &self.0 {
+            Form::Text(raw, _) => raw.get().len(),
+            Form::Tree(value, raw) => raw
+                .get()
+                .map_or_else(|| least_size(value), |raw| raw.get().len()),
         }
     }
 }
@@ -203,10 +223,7 @@ fn least_size(value: &Value) -> usize {
 
 impl From<Value> for Json {
     fn from(value: Value) -> Self {
-        Self {
-            raw: OnceLock::new(),
-            value: OnceLock::from(value),
-        }
+        Self(Form::Tree(value, OnceLock::new()))
     }
 }
 
@@ -225,9 +242,9 @@ impl PartialEq for Json {
 
 impl Serialize for Json {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match (self.raw.get(), self.value.get()) {
-            (None, Some(value)) => value.serialize(serializer),
-            _ => self.raw().serialize(serializer),
+        match &self.0 {
+            Form::Tree(value, _) => value.serialize(serializer),
+            Form::Text(raw, _) => raw.serialize(serializer),
         }
     }
 }

@@ -39,11 +39,12 @@ mod tasks;
 pub use builder::Builder;
 pub use clock::SystemClock;
 pub use dispatch::{
-    Breaker, BreakerSettings, BreakerState, Decision, DispatchError, DispatchOptions, Entry, Folded,
-    Outcome, Override, ToolError, Typed, Verdict,
+    Breaker, BreakerSettings, BreakerState, DispatchError, DispatchOptions, Entry, Folded,
+    Outcome, Override, Ruling, ToolError, Typed,
 };
 #[cfg(feature = "worker")]
 pub use kodex_backend::{CODES as WORKER_CODES, Code as WorkerCode, python};
+pub use kodex_plugin::hook::{Decision, Verdict};
 pub use kodex_plugin::{
     self as contract, Call, Combine, Context, Define, Diagnostic, Failure, Hook, Json, JsonError, Limits,
     Manifest, Plugin, PluginError, PluginName, Position, Reply, Request, RequestKind, Severity, Tool,

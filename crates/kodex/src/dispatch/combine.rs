@@ -1,73 +1,61 @@
 //! How replies become one outcome: pure functions, one per combine mode, without calls or clocks.
 
-use kodex_plugin::{Json, PluginError, PluginName, Reply};
-use serde::Deserialize;
+use kodex_plugin::{
+    Json, PluginError, PluginName, Reply,
+    hook::{Decision, Verdict},
+};
 
-use super::outcome::{Decision, Verdict};
+use super::outcome::Ruling;
 
 /// The reason that stands in a denial because a gate could not be asked.
 pub(crate) const GATE_UNAVAILABLE: &str = "gate_unavailable";
 
-#[derive(Deserialize)]
-struct Ruling {
-    decision: Decision,
-    #[serde(default)]
-    reason: Option<String>,
-}
-
 /// Whether a reply has the form of a decision: nothing, or an object with `decision`.
 pub(crate) fn check_decision(reply: &Reply) -> Result<(), String> {
-    ruling(reply).map(drop)
+    verdict(reply).map(drop)
 }
 
-fn ruling(reply: &Reply) -> Result<Option<Ruling>, String> {
+fn verdict(reply: &Reply) -> Result<Option<Verdict>, String> {
     match &reply.0 {
-        Some(json) if !json.is_null() => json.to::<Ruling>().map(Some).map_err(|error| {
+        Some(json) if !json.is_null() => json.to::<Verdict>().map(Some).map_err(|error| {
             format!("a decision is an object with \"decision\": \"allow\", \"ask\" or \"deny\": {error}")
         }),
         _ => Ok(None),
     }
 }
 
-/// Adds one plugin's answer to the decision so far: deny beats ask beats allow, and the first of
-/// equals gives the reason. A gate that failed denies; a plugin that only listens to everything is
-/// no gate, so its failure decides nothing.
+/// Adds one plugin's answer to the ruling so far. A gate that failed denies; a plugin that only
+/// listens to everything is no gate, so its failure decides nothing.
 pub(crate) fn decide(
-    so_far: Verdict,
+    so_far: Ruling,
     plugin: &PluginName,
     result: &Result<Reply, PluginError>,
     is_gate: bool,
-) -> Verdict {
-    let ruled = match result {
-        Ok(reply) => ruling(reply).ok().flatten(),
-        Err(error) if is_gate => return unavailable(plugin, error),
-        Err(_) => None,
-    };
-    match ruled {
-        Some(ruled) if weight(ruled.decision) > weight(so_far.decision) => Verdict {
-            decision: ruled.decision,
-            reason: ruled.reason,
-            plugin: Some(plugin.clone()),
+) -> Ruling {
+    let next = match result {
+        Ok(reply) => match verdict(reply) {
+            Ok(Some(verdict)) => verdict,
+            Ok(None) | Err(_) => return so_far,
         },
-        _ => so_far,
+        Err(error) if is_gate => unavailable(plugin, error).verdict,
+        Err(_) => return so_far,
+    };
+    let is_stricter = next.decision > so_far.verdict.decision;
+    Ruling {
+        plugin: if is_stricter { Some(plugin.clone()) } else { so_far.plugin },
+        verdict: so_far.verdict.and(next),
     }
 }
 
 /// The denial that stands for a gate which could not be asked.
-pub(crate) fn unavailable(plugin: &PluginName, error: &PluginError) -> Verdict {
-    Verdict {
-        decision: Decision::Deny,
-        reason: Some(format!("{GATE_UNAVAILABLE}: plugin '{plugin}': {error}")),
-        plugin: Some(plugin.clone()),
-    }
+pub(crate) fn unavailable(plugin: &PluginName, error: &PluginError) -> Ruling {
+    let reason = format!("{GATE_UNAVAILABLE}: plugin '{plugin}': {error}");
+    Ruling { verdict: Verdict::deny(reason), plugin: Some(plugin.clone()) }
 }
 
-fn weight(decision: Decision) -> u8 {
-    match decision {
-        Decision::Allow => 0,
-        Decision::Ask => 1,
-        Decision::Deny => 2,
-    }
+/// Whether nothing can change a ruling any more.
+pub(crate) fn is_final(ruling: &Ruling) -> bool {
+    ruling.verdict.decision == Decision::Deny
 }
 
 /// The next payload of a chain: the reply, or the payload as it was.
@@ -84,7 +72,7 @@ mod tests {
 
     /// Folds answers such as `allow ask fail nothing` and compares the decision.
     fn check(answers: &str, want: &str) {
-        let mut verdict = Verdict::allow();
+        let mut ruling = Ruling::allow();
         for (index, word) in answers.split_whitespace().enumerate() {
             let plugin = PluginName::new(format!("p{index}")).expect("a name");
             let (word, is_gate) = match word.strip_prefix('*') {
@@ -96,10 +84,10 @@ mod tests {
                 "fail" => Err(PluginError::new(Failure::Timeout, "call.timeout", "late")),
                 decision => Ok(Reply::from(json!({"decision": decision, "reason": decision}))),
             };
-            verdict = decide(verdict, &plugin, &result, is_gate);
+            ruling = decide(ruling, &plugin, &result, is_gate);
         }
-        let by = verdict.plugin.map_or(String::from("-"), |p| p.to_string());
-        assert_eq!(format!("{:?} {by}", verdict.decision).to_lowercase(), want, "{answers}");
+        let by = ruling.plugin.map_or(String::from("-"), |p| p.to_string());
+        assert_eq!(format!("{:?} {by}", ruling.verdict.decision).to_lowercase(), want, "{answers}");
     }
 
     #[test]

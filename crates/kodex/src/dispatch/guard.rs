@@ -67,12 +67,26 @@ pub(crate) fn any_reply(_: &Reply) -> Result<(), String> {
     Ok(())
 }
 
+/// A call that was made: its answer, or the way to wait for it.
+pub(crate) enum Asked<'a> {
+    Over(Answer),
+    Later(Pin<Box<dyn Future<Output = Answer> + Send + 'a>>),
+}
+
 /// Makes one call. `now` is the reading with which it starts.
-pub(crate) async fn call(shared: &Shared, ask: Ask<'_>, now: Instant) -> Answer {
+pub(crate) fn ask<'a>(shared: &'a Shared, ask: Ask<'a>, now: Instant) -> Asked<'a> {
     match at_once(shared, ask, now) {
-        Step::Over(answer) => answer,
-        Step::Begun(begun) => finish(shared, ask, begun, now).await,
-        Step::Wait => wait_then_call(shared, ask, now).await,
+        Step::Over(answer) => Asked::Over(answer),
+        Step::Begun(begun) => Asked::Later(Box::pin(finish(shared, ask, begun, now))),
+        Step::Wait => Asked::Later(Box::pin(wait_then_call(shared, ask, now))),
+    }
+}
+
+/// Makes one call and waits for its answer.
+pub(crate) async fn call(shared: &Shared, asked: Ask<'_>, now: Instant) -> Answer {
+    match ask(shared, asked, now) {
+        Asked::Over(answer) => answer,
+        Asked::Later(answer) => answer.await,
     }
 }
 
@@ -93,9 +107,11 @@ fn at_once<'a>(shared: &'a Shared, ask: Ask<'a>, now: Instant) -> Step<'a> {
 /// Calls the plugin. What is there at once is taken at once.
 fn run<'a>(watch: Watch<'a>, place: Place<'a>, now: Instant) -> Step<'a> {
     let (shared, ask) = (watch.shared, watch.ask);
-    let own = now + ask.timeout;
-    let at = ask.no_later_than.map_or(own, |latest| latest.min(own));
-    let deadline = Deadline { at, timeout: at.saturating_duration_since(now) };
+    let own = Deadline { at: now + ask.timeout, timeout: ask.timeout };
+    let deadline = match ask.no_later_than {
+        Some(at) if at < own.at => Deadline { at, timeout: at.saturating_duration_since(now) },
+        _ => own,
+    };
     let request = Request { kind: ask.kind, name: ask.name, payload: ask.payload, deadline };
     let result = match catch_unwind(AssertUnwindSafe(|| ask.slot.plugin.call(request))) {
         Ok(Call::Ready(result)) => result,

@@ -20,7 +20,7 @@ use kodex_plugin::{Combine, Failure, Json, PluginError, Reply, RequestKind};
 pub(crate) use breaker::Permit;
 pub use breaker::{Breaker, BreakerSettings, BreakerState, Override};
 pub use error::{DispatchError, ToolError};
-pub use outcome::{Decision, Entry, Folded, Outcome, Verdict};
+pub use outcome::{Entry, Folded, Outcome, Ruling};
 pub use typed::Typed;
 
 use crate::{
@@ -96,12 +96,13 @@ impl<'a> Event<'a> {
         self.route.subscribers.iter().filter(move |subscriber| offers(subscriber, wanted))
     }
 
-    async fn ask(&self, to: &Subscriber, payload: &Json, now: Instant) -> guard::Answer {
+    /// Asks one subscriber. An answer that is there at once needs no future.
+    fn ask<'b>(&'b self, to: &'b Subscriber, payload: &'b Json, now: Instant) -> guard::Asked<'b> {
         if self.no_later_than.is_some_and(|latest| latest <= now) {
             let text = "the event's time was over before this plugin's turn";
             let error = PluginError::new(Failure::BudgetSpent, "event.budget_spent", text);
             to.cell.refused(Failure::BudgetSpent);
-            return guard::Answer { result: Err(error), at: now };
+            return guard::Asked::Over(guard::Answer { result: Err(error), at: now });
         }
         let ask = guard::Ask {
             slot: &to.slot,
@@ -118,7 +119,7 @@ impl<'a> Event<'a> {
                 _ => guard::any_reply,
             },
         };
-        guard::call(self.shared, ask, now).await
+        guard::ask(self.shared, ask, now)
     }
 
     fn start(&self) -> Vec<Entry> {
@@ -160,7 +161,10 @@ impl<'a> Event<'a> {
     async fn collect(&self, payload: &Json, mut now: Instant) -> Result<Outcome, DispatchError> {
         let mut entries = self.start();
         for to in self.subscribers() {
-            let answer = self.ask(to, payload, now).await;
+            let answer = match self.ask(to, payload, now) {
+                guard::Asked::Over(answer) => answer,
+                guard::Asked::Later(answer) => answer.await,
+            };
             now = answer.at;
             self.keep(&mut entries, to, answer.result)?;
         }
@@ -170,15 +174,18 @@ impl<'a> Event<'a> {
     async fn chain(&self, mut payload: Json, mut now: Instant) -> Result<Outcome, DispatchError> {
         let mut entries = self.start();
         for to in self.subscribers() {
-            let answer = self.ask(to, &payload, now).await;
+            let answer = match self.ask(to, &payload, now) {
+                guard::Asked::Over(answer) => answer,
+                guard::Asked::Later(answer) => answer.await,
+            };
             now = answer.at;
             match &answer.result {
                 Ok(reply) => payload = combine::next_payload(reply.clone()).unwrap_or(payload),
                 Err(error) if to.required => {
-                    let verdict = combine::unavailable(&to.slot.name, error);
+                    let ruling = combine::unavailable(&to.slot.name, error);
                     self.shared.n_gates_unavailable.fetch_add(1, Ordering::Relaxed);
                     self.keep(&mut entries, to, answer.result)?;
-                    return Ok(self.finish(entries, Folded::Stopped(verdict)));
+                    return Ok(self.finish(entries, Folded::Stopped(ruling)));
                 }
                 Err(_) => {}
             }
@@ -189,27 +196,33 @@ impl<'a> Event<'a> {
 
     async fn decide(&self, payload: &Json, mut now: Instant) -> Result<Outcome, DispatchError> {
         let mut entries = self.start();
-        let mut verdict = Verdict::allow();
+        let mut ruling = Ruling::allow();
         for to in self.subscribers() {
-            let answer = self.ask(to, payload, now).await;
+            let answer = match self.ask(to, payload, now) {
+                guard::Asked::Over(answer) => answer,
+                guard::Asked::Later(answer) => answer.await,
+            };
             now = answer.at;
             if answer.result.is_err() && !to.catch_all {
                 self.shared.n_gates_unavailable.fetch_add(1, Ordering::Relaxed);
             }
-            verdict = combine::decide(verdict, &to.slot.name, &answer.result, !to.catch_all);
+            ruling = combine::decide(ruling, &to.slot.name, &answer.result, !to.catch_all);
             self.keep(&mut entries, to, answer.result)?;
             // Nothing beats a denial, so the rest need not be asked.
-            if verdict.decision == Decision::Deny {
+            if combine::is_final(&ruling) {
                 break;
             }
         }
-        Ok(self.finish(entries, Folded::Decided(verdict)))
+        Ok(self.finish(entries, Folded::Decided(ruling)))
     }
 
     async fn first(&self, payload: &Json, mut now: Instant) -> Result<Outcome, DispatchError> {
         let mut entries = self.start();
         for to in self.subscribers() {
-            let answer = self.ask(to, payload, now).await;
+            let answer = match self.ask(to, payload, now) {
+                guard::Asked::Over(answer) => answer,
+                guard::Asked::Later(answer) => answer.await,
+            };
             now = answer.at;
             let won = answer.result.as_ref().ok().and_then(|reply| combine::next_payload(reply.clone()));
             self.keep(&mut entries, to, answer.result)?;

@@ -1,6 +1,9 @@
 //! What comes out of a dispatch: every answer by name, and what they add up to.
 
-use kodex_plugin::{Combine, HookName, Json, PluginError, PluginName, Reply};
+use kodex_plugin::{
+    Combine, HookName, Json, PluginError, PluginName, Reply,
+    hook::{Decision, Verdict},
+};
 use serde::{Deserialize, Serialize};
 
 /// The combined result of one hook call over all subscribers.
@@ -35,48 +38,39 @@ pub enum Folded {
     /// Chain: the payload after the last plugin.
     Payload(Json),
     /// Chain: a required plugin failed, so the chain was stopped.
-    Stopped(Verdict),
+    Stopped(Ruling),
     /// Decide: what the plugins decided together.
-    Decided(Verdict),
+    Decided(Ruling),
     /// First: the reply that won, and whose it is.
     Won(PluginName, Json),
     /// First: nobody had a reply.
     NobodyAnswered,
 }
 
-/// Allow, ask or deny, and why.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// A verdict and whose it is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct Verdict {
-    /// The decision.
-    pub decision: Decision,
-    /// Why, for people and for the model.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-    /// Whose decision it was; absent when nobody objected.
+pub struct Ruling {
+    /// The decision, why, and what goes with it.
+    #[serde(flatten)]
+    pub verdict: Verdict,
+    /// The plugin that was strictest; absent when nobody objected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plugin: Option<PluginName>,
 }
 
-impl Verdict {
+impl Ruling {
     /// Nobody objected.
     #[must_use]
     pub fn allow() -> Self {
-        Self { decision: Decision::Allow, reason: None, plugin: None }
+        Self { verdict: Verdict::allow(), plugin: None }
     }
-}
 
-/// What a gate says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "lowercase")]
-pub enum Decision {
-    /// Go ahead.
-    Allow,
-    /// A person has to decide.
-    Ask,
-    /// Do not.
-    Deny,
+    /// The decision alone.
+    #[must_use]
+    pub fn decision(&self) -> Decision {
+        self.verdict.decision
+    }
 }
 
 impl Outcome {
@@ -97,10 +91,10 @@ impl Outcome {
 
     /// The decision of a decide hook; deny when a required plugin of a chain failed; otherwise allow.
     #[must_use]
-    pub fn verdict(&self) -> Verdict {
+    pub fn ruling(&self) -> Ruling {
         match &self.folded {
-            Folded::Decided(verdict) | Folded::Stopped(verdict) => verdict.clone(),
-            _ => Verdict::allow(),
+            Folded::Decided(ruling) | Folded::Stopped(ruling) => ruling.clone(),
+            _ => Ruling::allow(),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 
 use kodex_plugin::{Hook, PluginName};
 
-use super::{Folded, Outcome, Verdict};
+use super::{Folded, Outcome, Ruling};
 
 /// The outcome of a typed hook.
 pub struct Typed<H: Hook> {
@@ -54,9 +54,9 @@ impl<H: Hook> Typed<H> {
         }
     }
 
-    /// What the plugins decided; see [`Outcome::verdict`].
+    /// What the plugins decided; see [`Outcome::ruling`].
     #[must_use]
-    pub fn verdict(&self) -> Verdict {
-        self.outcome.verdict()
+    pub fn ruling(&self) -> Ruling {
+        self.outcome.ruling()
     }
 }

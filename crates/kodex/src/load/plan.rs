@@ -47,6 +47,21 @@ pub struct Python {
     pub inspect_timeout: std::time::Duration,
 }
 
+#[cfg(feature = "worker")]
+impl Python {
+    /// Python plugins from directories and from installed packages, with the usual limits.
+    #[must_use]
+    pub fn new(search: kodex_backend::python::Search, cache_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            search,
+            cache_dir: cache_dir.into(),
+            entry_points: true,
+            retry_failures: false,
+            inspect_timeout: std::time::Duration::from_secs(5),
+        }
+    }
+}
+
 /// Sources, and what was found while they were worked out.
 pub(crate) struct PlannedSources {
     pub(crate) sources: Sources,

@@ -73,7 +73,9 @@ fn declarant(plan: &Plan, candidate: &Candidate) -> Declarant {
 
 fn judge(candidate: Candidate, inspection: Inspection) -> Judged {
     let json = inspection.map_err(|error| refused(&candidate, error))?;
-    let parsed = manifest::parse_json(json.text(), &candidate.source, true);
+    let mut parsed = manifest::parse_json(json.text(), &candidate.source, true);
+    // Places lie in the JSON form, which nobody wrote; in the Python file they would mislead.
+    parsed.diagnostics.iter_mut().for_each(|found| found.position = None);
     match parsed.manifest {
         Some(manifest) => Ok(Declared { candidate, manifest, notes: parsed.diagnostics }),
         None => Err(Record::refused_for_all(&candidate.source, parsed.diagnostics)),

@@ -92,6 +92,16 @@ pub(crate) fn doctor(shared: &Shared, current: &Current, plan: &Plan) -> Doctor 
     for (slot, plugin) in current.catalog.slots.iter().zip(&plugins) {
         findings.extend(live_findings(slot, plugin, plan));
     }
+    for entry in current.catalog.tools.values() {
+        if let Err(error) = entry.check_schemas() {
+            findings.push(Finding {
+                source: entry.slot.source.clone(),
+                diagnostic: Diagnostic::error(error.code(), error.to_string())
+                    .with_plugin(entry.slot.name.as_str())
+                    .with_hint("correct the schema; until then every call of the tool fails"),
+            });
+        }
+    }
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.diagnostic.severity));
     Doctor {
         report: REPORT_VERSION,

@@ -20,8 +20,8 @@ fn show(outcome: &Outcome) -> String {
     parts.push(match &outcome.folded {
         Folded::Nothing => "|".into(),
         Folded::Payload(json) => format!("| payload {}", json.text()),
-        Folded::Stopped(verdict) => format!("| stopped {}", verdict.reason.clone().unwrap_or_default()),
-        Folded::Decided(verdict) => format!("| {:?}", verdict.decision).to_lowercase(),
+        Folded::Stopped(ruling) => format!("| stopped {:?}", ruling.verdict.reason),
+        Folded::Decided(ruling) => format!("| {:?}", ruling.decision()).to_lowercase(),
         Folded::Won(plugin, json) => format!("| won {plugin} {}", json.text()),
         Folded::NobodyAnswered => "| nobody".into(),
         other => format!("| {other:?}"),

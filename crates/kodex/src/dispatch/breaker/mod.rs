@@ -63,6 +63,7 @@ impl Default for BreakerSettings {
 
 /// Whether calls flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum BreakerState {
     /// Calls flow, failures are counted.
