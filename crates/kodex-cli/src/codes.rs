@@ -1,0 +1,103 @@
+//! What the stable codes of errors and findings mean, from the tables of the crates that give them.
+
+use kodex::contract::{manifest, permission};
+use serde::Serialize;
+
+/// The codes that this crate gives.
+pub const CODES: &[(&str, &str)] = &[
+    (
+        "check.path",
+        "There is nothing at the path that should be checked.",
+    ),
+    (
+        "cli.cache",
+        "There is no folder for the cache, or it cannot be made.",
+    ),
+    (
+        "cli.event_loop",
+        "The system gives no means to wait for events.",
+    ),
+    ("cli.output", "The result cannot be written."),
+    (
+        "config.key.missing",
+        "A key that must be there is missing in the configuration.",
+    ),
+    (
+        "config.key.unknown",
+        "A key of the configuration is not known.",
+    ),
+    (
+        "config.order.conflict",
+        "`order` names a plugin twice, or one that has a priority of its own.",
+    ),
+    ("config.syntax", "The configuration is no TOML."),
+    (
+        "config.type",
+        "A value of the configuration has the wrong type.",
+    ),
+    (
+        "config.unreadable",
+        "The configuration file cannot be read.",
+    ),
+    (
+        "config.value",
+        "A value of the configuration is out of range or cannot be understood.",
+    ),
+    (
+        "input.unreadable",
+        "A file or standard input with JSON cannot be read.",
+    ),
+    ("internal", "A bug in Kodex."),
+    ("man.write", "The manual pages cannot be written."),
+    (
+        "permissions.plugin.unknown",
+        "No plugin with this name was loaded.",
+    ),
+    (
+        "scaffold.exists",
+        "There is a plugin at that place already; nothing is overwritten.",
+    ),
+    ("scaffold.name", "The name cannot be that of a plugin."),
+    ("scaffold.write", "The new plugin cannot be written."),
+    ("usage", "What was typed cannot be used."),
+    ("watch.failed", "The plugin folders cannot be watched."),
+];
+
+/// What one code means.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub(crate) struct Meaning {
+    pub(crate) code: String,
+    pub(crate) meaning: String,
+}
+
+/// The meaning of a code, if it is one.
+pub(crate) fn meaning(code: &str) -> Option<Meaning> {
+    let tables = [CODES, manifest::CODES, permission::CODES];
+    let listed = tables
+        .iter()
+        .flat_map(|table| table.iter())
+        .map(|(code, meaning)| (*code, *meaning));
+    let workers = kodex::WORKER_CODES
+        .iter()
+        .map(|known| (known.code, known.meaning));
+    let (code, meaning) = listed.chain(workers).find(|(known, _)| *known == code)?;
+    Some(Meaning {
+        code: code.to_owned(),
+        meaning: meaning.to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_sorted_and_every_table_is_asked() {
+        assert!(CODES.windows(2).all(|pair| pair[0].0 < pair[1].0));
+        for code in ["usage", "manifest.key.unknown", "worker.banner"] {
+            assert_eq!(meaning(code).expect(code).code, code);
+        }
+        assert_eq!(meaning("prompt.submit"), None);
+    }
+}

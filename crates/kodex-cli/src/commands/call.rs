@@ -1,0 +1,88 @@
+//! `kodex call`: calls a tool, or lists the tools.
+
+use kodex::{Runtime, ToolError};
+use serde::Serialize;
+
+use crate::{
+    input,
+    invocation::Invocation,
+    problem::{Exit, Problem},
+    render::{json, table},
+    verb::Verb,
+};
+
+/// Call a tool; without a name, list the tools
+#[derive(Debug, clap::Args)]
+pub(crate) struct Call {
+    /// The tool: the name that models see, or PLUGIN/TOOL
+    tool: Option<String>,
+    /// What the tool is given: JSON, @FILE, or - for standard input
+    #[arg(
+        long,
+        value_name = "JSON",
+        default_value = "{}",
+        allow_negative_numbers = true
+    )]
+    input: String,
+}
+
+/// One tool in the JSON form.
+#[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub(crate) struct Offered {
+    /// The name that models see.
+    name: String,
+    plugin: String,
+    tool: kodex::Tool,
+}
+
+impl Verb for Call {
+    const NAME: &'static str = "call";
+
+    async fn run(self, invocation: &mut Invocation) -> Result<Exit, Problem> {
+        let limits = invocation.config()?.guard.limits.clone();
+        let input = input::json("--input", &self.input, &limits)?;
+        let runtime = invocation.open().await?;
+        invocation.out = match &self.tool {
+            None => listed(&runtime, invocation)?,
+            Some(tool) => json::document(&runtime.call_tool(tool, &input).await.map_err(refused)?)?,
+        };
+        Ok(Exit::Fine)
+    }
+}
+
+fn refused(error: ToolError) -> Problem {
+    let problem = Problem::failed(error.code(), error.to_string());
+    match error {
+        ToolError::Unknown {
+            similar: Some(similar),
+            ..
+        } => problem.help(format!("did you mean `{similar}`?")),
+        ToolError::Unknown { .. } => problem.help("`kodex call` without a name lists the tools"),
+        _ => problem,
+    }
+}
+
+fn listed(runtime: &Runtime, invocation: &Invocation) -> Result<String, Problem> {
+    let offered = |(name, plugin, tool)| Offered { name, plugin, tool };
+    let tools: Vec<Offered> = runtime.tools().into_iter().map(offered).collect();
+    if invocation.globals.json {
+        return Ok(json::document(&tools)?);
+    }
+    if tools.is_empty() {
+        return Ok("no plugin offers a tool\n".to_owned());
+    }
+    let row = |offered: &Offered| {
+        vec![
+            offered.name.clone(),
+            offered.plugin.clone(),
+            offered.tool.description.clone(),
+        ]
+    };
+    let rows: Vec<_> = tools.iter().map(row).collect();
+    Ok(table::shown(
+        &["TOOL", "PLUGIN", "DESCRIPTION"],
+        &rows,
+        invocation.stdout,
+    ))
+}

@@ -1,0 +1,108 @@
+//! `kodex doctor`: how the plugins are, and what to do where they are not well.
+
+use kodex::{Record, Runtime, Status};
+use serde::Serialize;
+
+use crate::{
+    invocation::Invocation,
+    problem::{Exit, Problem},
+    render::{json, report},
+    verb::Verb,
+};
+
+/// Report how every plugin was loaded and what is wrong
+#[derive(Debug, clap::Args)]
+pub(crate) struct Doctor {
+    /// Print everything that is known, and fail when something is wrong
+    #[arg(long)]
+    full: bool,
+}
+
+/// The first runtime's report.
+#[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub(crate) struct FirstReport {
+    plugin_count: usize,
+    /// Sorted.
+    plugin_names: Vec<String>,
+    /// In the order in which the plugins were met.
+    diagnostics: Vec<FirstDiagnostic>,
+}
+
+/// One line of the first runtime's report.
+#[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+struct FirstDiagnostic {
+    source: String,
+    plugin_name: String,
+    status: Status,
+    message: String,
+}
+
+impl Verb for Doctor {
+    const NAME: &'static str = "doctor";
+
+    async fn run(self, invocation: &mut Invocation) -> Result<Exit, Problem> {
+        let runtime = invocation.open_thoroughly().await?;
+        let (wants_json, is_terminal) = (invocation.globals.json, invocation.stdout.is_terminal);
+        if self.full || (is_terminal && !wants_json) {
+            let doctor = runtime.doctor();
+            invocation.out = match wants_json {
+                true => json::document(&doctor)?,
+                false => report::doctor(&doctor, self.full, invocation.stdout),
+            };
+            let fails = self.full && !doctor.healthy;
+            return Ok(if fails { Exit::Failed } else { Exit::Fine });
+        }
+        invocation.out = json::document(&first_report(&runtime))?;
+        invocation.mention_whole(&runtime.ledger());
+        Ok(Exit::Fine)
+    }
+}
+
+fn first_report(runtime: &Runtime) -> FirstReport {
+    let mut plugin_names: Vec<String> = runtime
+        .manifests()
+        .iter()
+        .map(|manifest| manifest.name.to_string())
+        .collect();
+    plugin_names.sort();
+    let known = runtime
+        .ledger()
+        .into_iter()
+        .filter(is_known_to_the_first_runtime);
+    FirstReport {
+        plugin_count: plugin_names.len(),
+        plugin_names,
+        diagnostics: known.map(line).collect(),
+    }
+}
+
+/// A folder that is a file or cannot be read had no plugins for the first runtime, and no line. The
+/// user hears of it on standard error.
+fn is_known_to_the_first_runtime(record: &Record) -> bool {
+    let silent = [
+        "discover.directory.is_a_file",
+        "discover.directory.unreadable",
+    ];
+    !record
+        .diagnostics
+        .iter()
+        .any(|found| silent.contains(&found.code.as_str()))
+}
+
+fn line(record: Record) -> FirstDiagnostic {
+    let Record {
+        source,
+        plugin_name,
+        status,
+        message,
+        ..
+    } = record;
+    FirstDiagnostic {
+        source,
+        plugin_name,
+        status,
+        message,
+    }
+}

@@ -1,0 +1,32 @@
+//! The verbs: one file each, one row each.
+
+use crate::verb::{Row, row};
+
+pub(crate) mod call;
+pub(crate) mod capabilities;
+pub(crate) mod check;
+pub(crate) mod completions;
+pub(crate) mod dev;
+pub(crate) mod doctor;
+pub(crate) mod emit;
+pub(crate) mod explain;
+pub(crate) mod list;
+pub(crate) mod man;
+pub(crate) mod permissions;
+pub(crate) mod scaffold;
+
+/// Every verb, in the order of the help.
+pub(crate) const VERBS: &[Row] = &[
+    row::<list::List>(),
+    row::<capabilities::Capabilities>(),
+    row::<emit::Emit>(),
+    row::<call::Call>(),
+    row::<doctor::Doctor>(),
+    row::<check::Check>(),
+    row::<explain::Explain>(),
+    row::<dev::Dev>(),
+    row::<permissions::Permissions>(),
+    row::<scaffold::Scaffold>(),
+    row::<completions::Completions>(),
+    row::<man::Man>(),
+];

@@ -1,0 +1,241 @@
+//! The configuration with nothing left to resolve.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use kodex::{GuardSettings, Json, PluginSettings};
+use serde_json::Map;
+
+use super::{
+    file::{self, Layer},
+    raw::{Positive, RawGuard, RawLimits, Span, Table},
+};
+use crate::{args::Globals, environment::Environment, problem::Problem};
+
+/// Where plugins are looked for when nobody says.
+const PLUGIN_DIR: &str = "plugins";
+/// Plugins named in `order` come before all others: no priority that people write is lower.
+const FIRST_PRIORITY: i32 = -1_000_000;
+
+/// What to load and how.
+#[derive(Debug, Clone)]
+pub(crate) struct Ready {
+    pub(crate) plugin_dirs: Vec<PathBuf>,
+    pub(crate) strict: bool,
+    pub(crate) context: Json,
+    pub(crate) plugins: BTreeMap<String, PluginSettings>,
+    pub(crate) interpreter: Option<PathBuf>,
+    pub(crate) entry_points: bool,
+    pub(crate) inspect_timeout: Option<Duration>,
+    pub(crate) guard: GuardSettings,
+}
+
+impl Ready {
+    /// Reads the files that are there and lays the flags over them.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or says something that cannot be.
+    pub(crate) fn read(globals: &Globals, environment: &Environment) -> Result<Self, Problem> {
+        let cwd = &environment.cwd;
+        let files = match &globals.config {
+            Some(file) => vec![file.clone()],
+            None => {
+                let user = environment.user_config().filter(|file| file.is_file());
+                user.into_iter().chain(file::find_project(cwd)).collect()
+            }
+        };
+        let mut ready = Self::default();
+        for file in files {
+            ready.lay_over(file::read(&file, cwd)?)?;
+        }
+        ready.lay_flags_over(globals);
+        Ok(ready)
+    }
+
+    fn lay_over(&mut self, layer: Layer) -> Result<(), Problem> {
+        self.set_order(&layer)?;
+        let Layer { base, raw, .. } = layer;
+        let from_base = |path: &PathBuf| base.join(path);
+        if raw.plugin_dirs.is_some() || !raw.source.is_empty() {
+            let named = raw.plugin_dirs.iter().flatten();
+            let sources = raw.source.iter().map(|source| &source.path);
+            self.plugin_dirs = named.chain(sources).map(from_base).collect();
+        }
+        self.strict = raw.strict.unwrap_or(self.strict);
+        if let Some(context) = raw.context {
+            self.context = merged(&self.context, context);
+        }
+        for (name, said) in raw.plugin {
+            let settings = self.plugins.entry(name).or_default();
+            settings.enabled = said.enabled.unwrap_or(settings.enabled);
+            settings.priority = said
+                .priority
+                .map(toml::Spanned::into_inner)
+                .or(settings.priority);
+            settings.timeout = said
+                .timeout
+                .map(|Span(timeout)| timeout)
+                .or(settings.timeout);
+            if let Some(context) = said.context {
+                settings.context = merged(&settings.context, context);
+            }
+        }
+        self.interpreter = raw
+            .python
+            .interpreter
+            .map(|program| interpreter(&base, program))
+            .or(self.interpreter.take());
+        self.entry_points = raw.python.entry_points.unwrap_or(self.entry_points);
+        set_some(&mut self.inspect_timeout, raw.python.inspect_timeout);
+        set_guard(&mut self.guard, &raw.guard);
+        set_limits(&mut self.guard.limits, &raw.limits);
+        Ok(())
+    }
+
+    /// `order = ["a", "b"]` gives its plugins the lowest priorities, in that order.
+    fn set_order(&mut self, layer: &Layer) -> Result<(), Problem> {
+        for (place, name) in layer.raw.order.iter().enumerate() {
+            let refuse = |span, message: String| {
+                Err(file::at(layer, "config.order.conflict", span, message))
+            };
+            let name_text = name.get_ref();
+            let mut before = layer.raw.order[..place].iter();
+            if before.any(|other| other.get_ref() == name_text) {
+                return refuse(
+                    name.span(),
+                    format!("`order` names the plugin `{name_text}` twice"),
+                );
+            }
+            if let Some(said) = layer
+                .raw
+                .plugin
+                .get(name_text)
+                .and_then(|said| said.priority.as_ref())
+            {
+                let message = format!(
+                    "the plugin `{name_text}` has a place in `order` and a `priority`; only one can be"
+                );
+                return refuse(said.span(), message);
+            }
+            let place = i32::try_from(place).unwrap_or(i32::MAX / 2);
+            self.plugins.entry(name_text.clone()).or_default().priority =
+                Some(FIRST_PRIORITY + place);
+        }
+        Ok(())
+    }
+
+    fn lay_flags_over(&mut self, globals: &Globals) {
+        if !globals.plugin_dir.is_empty() {
+            self.plugin_dirs = globals
+                .plugin_dir
+                .iter()
+                .map(|folder| tidy(Path::new(folder)))
+                .collect();
+        }
+        self.strict |= globals.strict;
+        if let Some(python) = &globals.python {
+            self.interpreter = Some(python.clone());
+        }
+    }
+
+    /// Where new plugins are written.
+    pub(crate) fn first_plugin_dir(&self) -> &Path {
+        self.plugin_dirs
+            .first()
+            .map_or(Path::new(PLUGIN_DIR), PathBuf::as_path)
+    }
+}
+
+impl Default for Ready {
+    fn default() -> Self {
+        Self {
+            plugin_dirs: vec![PathBuf::from(PLUGIN_DIR)],
+            strict: false,
+            context: Json::object(),
+            plugins: BTreeMap::new(),
+            interpreter: None,
+            entry_points: true,
+            inspect_timeout: None,
+            guard: GuardSettings::default(),
+        }
+    }
+}
+
+/// A bare name is looked up on the search path; everything else is a path from the file's base.
+fn interpreter(base: &Path, program: PathBuf) -> PathBuf {
+    match program.components().count() {
+        0 | 1 if program.is_relative() => program,
+        _ => base.join(program),
+    }
+}
+
+/// A path as the first runtime showed it: `./plugins//mine/` is `plugins/mine`, nothing is `.`.
+pub(crate) fn tidy(path: &Path) -> PathBuf {
+    use std::{
+        ffi::OsString,
+        os::unix::ffi::{OsStrExt, OsStringExt},
+        path::Component,
+    };
+    let tidied: PathBuf = path
+        .components()
+        .filter(|part| *part != Component::CurDir)
+        .collect();
+    let bytes = path.as_os_str().as_bytes();
+    // POSIX leaves the meaning of exactly two leading slashes open, so they are kept.
+    if bytes.starts_with(b"//") && !bytes.starts_with(b"///") {
+        return OsString::from_vec([b"/", tidied.as_os_str().as_bytes()].concat()).into();
+    }
+    if tidied.as_os_str().is_empty() {
+        PathBuf::from(".")
+    } else {
+        tidied
+    }
+}
+
+fn merged(below: &Json, above: Table) -> Json {
+    let mut map = below.value().as_object().cloned().unwrap_or_else(Map::new);
+    map.extend(above.0);
+    Table(map).into_json()
+}
+
+fn set_some(place: &mut Option<Duration>, said: Option<Span>) {
+    *place = said.map(|Span(span)| span).or(*place);
+}
+
+fn set_span(place: &mut Duration, said: Option<Span>) {
+    *place = said.map_or(*place, |Span(span)| span);
+}
+
+fn set_size(place: &mut usize, said: Option<Positive>) {
+    *place = said
+        .and_then(|Positive(number)| usize::try_from(number).ok())
+        .unwrap_or(*place);
+}
+
+fn set_number(place: &mut u32, said: Option<Positive>) {
+    *place = said.map_or(*place, |Positive(number)| number);
+}
+
+fn set_guard(guard: &mut GuardSettings, said: &RawGuard) {
+    set_size(&mut guard.concurrency, said.concurrency);
+    set_span(&mut guard.event_budget, said.event_budget);
+    set_span(&mut guard.activation_timeout, said.activation_timeout);
+    set_size(&mut guard.breaker.window, said.breaker.window);
+    set_size(&mut guard.breaker.min_calls, said.breaker.min_calls);
+    set_span(&mut guard.breaker.open_for, said.breaker.open_for);
+    set_span(&mut guard.breaker.open_cap, said.breaker.open_cap);
+}
+
+fn set_limits(limits: &mut kodex::Limits, said: &RawLimits) {
+    set_size(&mut limits.frame_bytes, said.frame_bytes);
+    set_size(&mut limits.depth, said.depth);
+    set_size(&mut limits.stderr_bytes, said.stderr_bytes);
+    set_number(&mut limits.messages_per_second, said.messages_per_second);
+    set_number(&mut limits.messages_burst, said.messages_burst);
+    set_number(&mut limits.concurrency, said.concurrency);
+    set_number(&mut limits.queue, said.queue);
+    set_span(&mut limits.frame_timeout, said.frame_timeout);
+}

@@ -1,0 +1,23 @@
+//! The log on standard error, for `-v` and `KODEX_LOG`. Without them nothing is installed.
+
+use crate::invocation::Screen;
+
+/// Starts the log. `KODEX_LOG` holds filters such as `kodex=debug`; each `-v` adds a level.
+pub(crate) fn install(n_verbose: u8, filters: Option<&str>, stderr: Screen) {
+    let level = match n_verbose {
+        0 => None,
+        1 => Some("info"),
+        2 => Some("debug"),
+        _ => Some("trace"),
+    };
+    let Some(filters) = level.or(filters) else {
+        return;
+    };
+    let subscriber = tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_ansi(stderr.is_styled)
+        .with_env_filter(tracing_subscriber::EnvFilter::new(filters))
+        .finish();
+    // Only tests that run several invocations in one process come here twice.
+    let _ = tracing_subscriber::util::SubscriberInitExt::try_init(subscriber);
+}

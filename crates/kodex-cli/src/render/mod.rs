@@ -1,0 +1,11 @@
+//! How results look: JSON for programs, tables and reports for people.
+
+pub(crate) mod finding;
+pub(crate) mod json;
+pub(crate) mod log;
+pub(crate) mod outcome;
+pub(crate) mod progress;
+pub(crate) mod report;
+pub(crate) mod style;
+pub(crate) mod table;
+pub(crate) mod text;

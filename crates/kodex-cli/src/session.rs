@@ -1,0 +1,158 @@
+//! From a configuration to a runtime.
+
+use std::{os::unix::fs::DirBuilderExt, path::PathBuf, rc::Rc};
+
+use kodex::{Builder, Python, Record, Runtime, Status, python};
+
+use crate::{
+    config::Ready,
+    invocation::Invocation,
+    problem::Problem,
+    render::{finding, progress, style},
+};
+
+/// A cache folder that is deleted when the run ends.
+pub(crate) type Scratch = tempfile::TempDir;
+
+/// Findings with these beginnings are about the place where plugins lie or the interpreter that runs
+/// them, not about one plugin; they are shown at once.
+const ABOUT_THE_WHOLE: &[&str] = &["discover.", "python."];
+
+impl Invocation {
+    /// Loads the plugins, and says on standard error when some could not be loaded.
+    pub(crate) async fn open(&mut self) -> Result<Runtime, Problem> {
+        let runtime = self.load(false).await?;
+        self.mention_refused(&runtime.ledger());
+        Ok(runtime)
+    }
+
+    /// Loads the plugins for a verb that shows itself what could not be loaded. Plugins that failed
+    /// before are tried again, whatever the cache says.
+    pub(crate) async fn open_thoroughly(&mut self) -> Result<Runtime, Problem> {
+        self.load(true).await
+    }
+
+    async fn load(&mut self, retry_failures: bool) -> Result<Runtime, Problem> {
+        let ready = self.config()?;
+        let builder = ready
+            .plugin_dirs
+            .iter()
+            .fold(self.builder(&ready, retry_failures)?, Builder::plugin_dir);
+        self.build(builder).await
+    }
+
+    /// What flags and files say; read once.
+    pub(crate) fn config(&mut self) -> Result<Rc<Ready>, Problem> {
+        if let Some(ready) = &self.ready {
+            return Ok(ready.clone());
+        }
+        let ready = Rc::new(Ready::read(&self.globals, &self.environment)?);
+        self.ready = Some(ready.clone());
+        Ok(ready)
+    }
+
+    /// Finishes a builder; the runtime is ended when the invocation is.
+    pub(crate) async fn build(&mut self, builder: Builder) -> Result<Runtime, Problem> {
+        let runtime = progress::watched("loading plugins", self.stderr, builder.build()).await?;
+        self.runtime = Some(runtime.clone());
+        Ok(runtime)
+    }
+
+    /// Everything but the places in which plugins lie.
+    pub(crate) fn builder(
+        &mut self,
+        ready: &Ready,
+        retry_failures: bool,
+    ) -> Result<Builder, Problem> {
+        let python = Python {
+            search: python::Search {
+                configured: ready.interpreter.clone(),
+                path: self.environment.path(),
+                cwd: self.environment.cwd.clone(),
+                variables: python::Variables::read(|name| self.environment.variable(name)),
+                home: self.environment.home(),
+            },
+            cache_dir: self.cache_dir()?,
+            entry_points: ready.entry_points,
+            retry_failures,
+            inspect_timeout: ready.inspect_timeout.unwrap_or(python::inspect::DEADLINE),
+        };
+        let builder = Runtime::builder()
+            .default_context(ready.context.clone())
+            .strict(ready.strict)
+            .guard(ready.guard.clone())
+            .search_path(self.environment.path())
+            .variables(self.environment.variables.clone())
+            .python(python);
+        let settings = ready.plugins.iter();
+        Ok(settings.fold(builder, |builder, (name, said)| {
+            builder.plugin_settings(name, said.clone())
+        }))
+    }
+
+    /// The cache belongs to one user: what others could write there would be run as this user.
+    fn cache_dir(&mut self) -> Result<PathBuf, Problem> {
+        if self.globals.no_cache {
+            let scratch = tempfile::tempdir().map_err(|error| {
+                Problem::failed(
+                    "cli.cache",
+                    format!("no temporary folder can be made: {error}"),
+                )
+            })?;
+            return Ok(self.scratch.insert(scratch).path().to_owned());
+        }
+        let folder = self.environment.cache_dir().ok_or_else(|| {
+            Problem::usage(
+                "cli.cache",
+                "there is no folder for the cache: neither KODEX_CACHE_DIR nor HOME is set",
+            )
+            .help("set KODEX_CACHE_DIR, or run with --no-cache")
+        })?;
+        if !folder.is_dir() {
+            let made = std::fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(&folder);
+            made.map_err(|error| {
+                Problem::failed(
+                    "cli.cache",
+                    format!(
+                        "the cache folder {} cannot be made: {error}",
+                        folder.display()
+                    ),
+                )
+                .help("set KODEX_CACHE_DIR to another folder, or run with --no-cache")
+            })?;
+        }
+        Ok(folder)
+    }
+
+    /// What keeps whole folders or languages from working is worth more than a line.
+    pub(crate) fn mention_whole(&self, ledger: &[Record]) {
+        let mut shown: Vec<&str> = Vec::new();
+        for found in ledger.iter().flat_map(|record| &record.diagnostics) {
+            let about_the_whole = ABOUT_THE_WHOLE
+                .iter()
+                .any(|start| found.code.starts_with(start));
+            let is_error = found.severity == kodex::Severity::Error;
+            if about_the_whole && is_error && !shown.contains(&found.message.as_str()) {
+                finding::print(found, None, self.stderr);
+                shown.push(&found.message);
+            }
+        }
+    }
+
+    /// One line, because whoever lists plugins did not ask for their mistakes.
+    fn mention_refused(&self, ledger: &[Record]) {
+        self.mention_whole(ledger);
+        let n_refused = ledger
+            .iter()
+            .filter(|record| record.status == Status::Error)
+            .count();
+        if n_refused > 0 {
+            let plugins = if n_refused == 1 { "plugin" } else { "plugins" };
+            let note = style::paint("note", style::severity(kodex::Severity::Note), self.stderr);
+            eprintln!("{note}: {n_refused} {plugins} could not be loaded; see `kodex doctor`");
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! Ctrl-C and the request to terminate.
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// The signals that end the program.
+pub(crate) struct Signals {
+    listened: Vec<(u8, Signal)>,
+}
+
+const INTERRUPT: u8 = 2;
+const TERMINATE: u8 = 15;
+
+impl Signals {
+    /// From here on these signals no longer end the process at once. Where listening is impossible
+    /// they still do.
+    pub(crate) fn listen() -> Self {
+        let kinds = [
+            (INTERRUPT, SignalKind::interrupt()),
+            (TERMINATE, SignalKind::terminate()),
+        ];
+        let listen = |(number, kind)| signal(kind).ok().map(|signal| (number, signal));
+        Self {
+            listened: kinds.into_iter().filter_map(listen).collect(),
+        }
+    }
+
+    /// The number of the next signal.
+    pub(crate) async fn next(&mut self) -> u8 {
+        std::future::poll_fn(|context| {
+            for (number, signal) in &mut self.listened {
+                if signal.poll_recv(context).is_ready() {
+                    return std::task::Poll::Ready(*number);
+                }
+            }
+            std::task::Poll::Pending
+        })
+        .await
+    }
+}
