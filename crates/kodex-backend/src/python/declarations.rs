@@ -210,8 +210,8 @@ impl Declarations<'_> {
         match self.sdk.install(self.cache_dir) {
             Ok(_) => inspector.inspect(subjects).await,
             Err(error) => {
-                let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
-                let text = format!("{error}{}; {}", cause.unwrap_or_default(), error.hint());
+                let found = error.diagnostic();
+                let text = format!("{}; {}", found.message, error.hint());
                 vec![Err(InspectError::new(InspectError::INSPECTOR, text)); subjects.len()]
             }
         }

@@ -14,6 +14,7 @@ use std::{
     sync::OnceLock,
 };
 
+use kodex_plugin::Diagnostic;
 use sha2::{Digest, Sha256};
 
 macro_rules! files {
@@ -76,6 +77,13 @@ impl SdkError {
         match self {
             Self::Io { .. } => "python.sdk.io",
         }
+    }
+
+    /// The error as a finding, with its cause.
+    #[must_use]
+    pub fn diagnostic(&self) -> Diagnostic {
+        let Self::Io { source, .. } = self;
+        Diagnostic::error(self.code(), format!("{self}: {source}")).with_hint(self.hint())
     }
 
     /// What to do about it.

@@ -9,6 +9,8 @@ mod processes;
 #[cfg(feature = "worker")]
 mod python_declarations;
 #[cfg(feature = "worker")]
+mod python_entry_points;
+#[cfg(feature = "worker")]
 mod python_inspect;
 #[cfg(feature = "worker")]
 mod python_interpreter;

@@ -174,7 +174,7 @@ fn every_way_to_fail_has_its_code_and_blames_the_right_one() {
 #[test]
 fn what_takes_the_process_down_is_blamed_alone() {
     let mut workshop = Workshop::new();
-    workshop.inspector.deadline = Duration::from_millis(500);
+    workshop.inspector.deadline = Duration::from_secs(1);
     let ok = |name| plugin(name, "", "");
     let texts = [
         ok("a"),
@@ -194,6 +194,8 @@ fn what_takes_the_process_down_is_blamed_alone() {
             "while True: pass",
         ),
         ok("i"),
+        plugin("j", "while True: sys.stderr.write('x' * 65536)", ""),
+        ok("k"),
     ];
     check(
         &workshop,
@@ -205,9 +207,11 @@ fn what_takes_the_process_down_is_blamed_alone() {
             "load.python.exited: the process that imported it was ended by signal 9 (SIGKILL)",
             "load.python.exited: the process that imported it was ended by signal 6 (SIGABRT)...",
             "f",
-            "load.python.timeout: it was not imported, built and activated within 500ms and was ended; the last line on standard error: waiting",
+            "load.python.timeout: it was not imported, built and activated within 1s and was ended; the last line on standard error: waiting",
             "load.python.timeout: ...",
             "i",
+            "load.python.timeout: ...",
+            "k",
         ],
     );
 }
@@ -250,7 +254,7 @@ fn what_writes_into_the_hosts_pipe_is_found_out() {
 #[test]
 fn nothing_is_inspected_twice_and_nothing_is_left_running() {
     let mut workshop = Workshop::new();
-    workshop.inspector.deadline = Duration::from_millis(500);
+    workshop.inspector.deadline = Duration::from_secs(1);
     let log = workshop.root.path().join("log");
     let note = format!("open({log:?}, 'a').write(__name__[-2:] + ' ')");
     let child = "import subprocess; subprocess.Popen(['sleep', '60'], start_new_session=True)";

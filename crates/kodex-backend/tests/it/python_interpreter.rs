@@ -75,7 +75,7 @@ fn every_installed_python_is_described_as_it_describes_itself() {
 }
 
 /// The Pythons of this machine that are new enough: the system's, and those of version managers.
-fn installed() -> BTreeSet<PathBuf> {
+pub(crate) fn installed() -> BTreeSet<PathBuf> {
     let search = search();
     let mut programs = BTreeSet::new();
     let mut dirs = search.path.clone();

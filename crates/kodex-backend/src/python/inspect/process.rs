@@ -52,6 +52,10 @@ const STRAY_LINES: usize = 100;
 const READY: &str = "ready";
 const READY_ID: u64 = 1;
 
+/// How much of the log is read at a time, and how often that empties a full pipe.
+const LOG_BYTES: usize = 8 << 10;
+const PIPE_READS: usize = 16;
+
 /// How much of a stray line goes into a message.
 const SHOWN: usize = 200;
 
@@ -211,13 +215,21 @@ impl<'a> Process<'a> {
     async fn wait(&mut self, due_at: Instant) -> Happened {
         let is_writing = self.n_written < self.outgoing.len();
         let (stdin, stderr) = (self.stdin.as_ref(), self.stderr.as_ref());
+        // In this order: an answer that is there counts even at the last moment, and what a plugin
+        // writes to its log without end keeps nobody from seeing that its time is over.
         tokio::select! {
             biased;
             _ = self.stdout.readable() => self.fill(),
-            () = readable(stderr) => { self.read_log(); Happened::Nothing }
-            () = writable(stdin), if is_writing => { self.write(); Happened::Nothing }
-            () = self.group.ended() => Happened::Ended,
             () = sleep_until(due_at) => Happened::Late,
+            () = self.group.ended() => Happened::Ended,
+            () = writable(stdin), if is_writing => {
+                self.write();
+                Happened::Nothing
+            }
+            () = readable(stderr) => {
+                self.read_log();
+                Happened::Nothing
+            }
         }
     }
 
@@ -251,7 +263,7 @@ impl<'a> Process<'a> {
 
     /// Reads some of standard error; says whether there was any.
     fn read_log(&mut self) -> bool {
-        let mut bytes = [0; 8 << 10];
+        let mut bytes = [0; LOG_BYTES];
         let Some(stderr) = &self.stderr else {
             return false;
         };
@@ -310,7 +322,11 @@ impl<'a> Process<'a> {
         // Its output may end a moment before it does.
         let exited = timeout(EXIT, self.group.ended()).await.is_ok();
         let exit = self.group.end(Duration::ZERO).await;
-        while self.read_log() {}
+        // What it wrote before it ended is in the pipe; what escaped it may write forever.
+        let mut n_reads = PIPE_READS;
+        while n_reads > 0 && self.read_log() {
+            n_reads -= 1;
+        }
         let last = self.last_words();
         if !self.is_up {
             let program = self.inspector.program.display();
