@@ -21,7 +21,7 @@ const FULL: Duration = Duration::from_secs(30 * 60);
 const FIELDS: &[&str] = &["bench", "case", "value", "unit", "better"];
 
 pub(crate) fn run(root: &Path, name: &str, is_quick: bool, is_check: bool) -> Result<ExitCode> {
-    let options = ["--profile", "bench", "--package", "kodex-bench"];
+    let options = ["--profile", "bench", "--package", "kodex-bench", "--bins"];
     let program = build_binary(root, "kodex-bench", &options)?;
     let known = Step::new(&program, QUESTION).arg("--list").stdout()?;
     let mut missed = Vec::new();

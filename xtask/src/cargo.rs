@@ -88,8 +88,10 @@ pub(crate) fn packages(root: &Path) -> Result<Vec<Package>> {
     Ok(metadata.packages)
 }
 
-/// Builds one binary with the features that the whole workspace asks for, so that nothing is built
-/// twice beside the tests, and says where it is.
+/// Features and packages as the tests build them, so that nothing is built twice.
+pub(crate) const WORKSPACE: &[&str] = &["--workspace", "--all-features"];
+
+/// Builds the binaries that the options choose and says where the named one is.
 pub(crate) fn build_binary(root: &Path, name: &str, options: &[&str]) -> Result<PathBuf> {
     let step = cargo(BUILD)
         .args([
@@ -98,7 +100,6 @@ pub(crate) fn build_binary(root: &Path, name: &str, options: &[&str]) -> Result<
             "--message-format=json-render-diagnostics",
         ])
         .args(options)
-        .args(["--bin", name])
         .dir(root);
     executable(&step.stdout()?, name).with_context(|| format!("cargo built no binary `{name}`"))
 }
@@ -113,7 +114,11 @@ fn executable(messages: &str, name: &str) -> Option<PathBuf> {
 
 /// Builds and runs `kodex` with the terminal's input and output and passes its exit code on.
 pub(crate) fn run_kodex(arguments: &[OsString]) -> Result<ExitCode> {
-    let program = build_binary(&root()?, "kodex", &["--package", "kodex-cli"])?;
+    let program = build_binary(
+        &root()?,
+        "kodex",
+        &["--package", "kodex-cli", "--bin", "kodex"],
+    )?;
     // No deadline: this may be a server, and whoever typed it can stop it.
     let status = Command::new(&program)
         .args(arguments)

@@ -6,11 +6,12 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use crate::cargo::{QUESTION, build_binary};
+use crate::cargo::{QUESTION, WORKSPACE, build_binary};
 use crate::step::Step;
 
 pub(crate) fn run(root: &Path, is_check: bool) -> Result<()> {
-    let program = build_binary(root, "kodex-codegen", &["--workspace", "--all-features"])?;
+    let options = [WORKSPACE, &["--bin", "kodex-codegen"]].concat();
+    let program = build_binary(root, "kodex-codegen", &options)?;
     let step = Step::new(program, QUESTION).arg(root);
     if is_check {
         step.arg("--check").run()

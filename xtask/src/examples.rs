@@ -9,9 +9,10 @@
 //! stdout_json = '[{"text": "hello"}]'
 //! ```
 //!
-//! A run starts in the example's folder with a home folder of its own. `kodex` is the binary of this
-//! checkout. `status` is 0 when not said; `stdout_json` compares as JSON, `stdout_has` and
-//! `stderr_has` look for each of their texts; `timeout_s` is 60 when not said.
+//! A run starts in the example's folder with a home folder of its own. `kodex` and the binaries of the
+//! workspace's other packages are those of this checkout. `status` is 0 when not said; `stdout_json`
+//! compares as JSON, `stdout_has` and `stderr_has` look for each of their texts; `timeout_s` is 60
+//! when not said.
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
@@ -22,7 +23,7 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::cargo::{build_binary, files};
+use crate::cargo::{WORKSPACE, build_binary, files};
 use crate::step::Step;
 
 #[derive(Debug, Deserialize)]
@@ -64,15 +65,10 @@ struct Seen<'a> {
 pub(crate) fn run(root: &Path) -> Result<()> {
     let files = files(root)?;
     let folders = folders(&files);
-    let binaries = match folders.is_empty() {
-        true => None,
-        false => Some(build_binary(
-            root,
-            "kodex",
-            &["--workspace", "--all-features"],
-        )?),
-    };
-    let path = search_path(binaries.as_deref().and_then(Path::parent))?;
+    // All of them: an example in Rust may be a package of the workspace.
+    let options = [WORKSPACE, &["--bins"]].concat();
+    let kodex = build_binary(root, "kodex", &options)?;
+    let path = search_path(kodex.parent())?;
     let mut n_failed = 0;
     for folder in &folders {
         match example(root, &root.join(folder), &path) {

@@ -19,6 +19,11 @@ struct Section {
 fn sections() -> Vec<Section> {
     vec![
         Section {
+            title: "The command line",
+            about: "What `kodex` itself finds wrong: what was typed, files, configuration.",
+            codes: kodex_cli::CODES.to_vec(),
+        },
+        Section {
             title: "Manifests",
             about: "Findings while a manifest is read.",
             codes: kodex_plugin::manifest::CODES.to_vec(),

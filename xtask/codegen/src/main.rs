@@ -8,6 +8,7 @@
     reason = "a program for developers talks to a terminal"
 )]
 
+mod cli;
 mod errors;
 mod hooks;
 mod page;
@@ -40,7 +41,7 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<ExitCode> {
     let mut pages = schemas::pages()?;
-    pages.extend([errors::page(), hooks::page()?]);
+    pages.extend([cli::page(), errors::page(), hooks::page()?]);
     if !arguments.check {
         page::write(&arguments.repository, &pages)?;
         eprintln!("{} files written", pages.len());

@@ -11,7 +11,7 @@ const FOLDER: &str = "contract/schemas/v1";
 
 const INTRODUCTION: &str = "# Schemas
 
-JSON Schema (2020-12) of everything that crosses between host and plugin.
+JSON Schema (2020-12) of everything that crosses between host and plugin, and of what `kodex` prints with `--json`.
 Fields that a schema does not name are allowed in hook payloads and replies, so that both can grow.
 
 | schema | of |
@@ -22,7 +22,10 @@ Fields that a schema does not name are allowed in hook payloads and replies, so 
 pub(crate) fn pages() -> Result<Vec<Page>> {
     let mut pages = Vec::new();
     let mut list = INTRODUCTION.to_owned();
-    for (file, mut schema) in kodex_plugin::schema::all() {
+    let mut all = kodex_plugin::schema::all();
+    all.extend(kodex_cli::schemas());
+    all.sort_by_key(|(file, _)| *file);
+    for (file, mut schema) in all {
         let about = schema["description"].as_str().unwrap_or_default();
         let first = about.split("\n\n").next().unwrap_or_default();
         list += &format!("| [{file}](../../{FOLDER}/{file}) | {} |\n", cell(first));
@@ -36,7 +39,7 @@ pub(crate) fn pages() -> Result<Vec<Page>> {
     }
     pages.push(Page::reference(
         "schemas",
-        "the types of `kodex-plugin`",
+        "the types of `kodex-plugin` and `kodex-cli`",
         &list,
     ));
     Ok(pages)
