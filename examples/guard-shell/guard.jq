@@ -49,16 +49,21 @@ def checked: . as $rule
   | try ((.command, .path | strings) as $p | "" | test($p)) catch error("rule \($rule.id): \(.)")
   | $rule;
 
+def own_rules: (.context | objects | .rules) // []
+  | if type == "array" then . else error("`rules` must be a list of rules") end;
+
 def initialize($message): $message.params
-  | if .contract?.version? != 1 then
-      {say: failure($message.id; -32602; "params.invalid"; "guard-shell speaks contract version 1")}
+  | if type != "object" or (.contract | type) != "object" then
+      {say: failure($message.id; -32602; "params.invalid"; "the handshake needs contract and plugin")}
+    elif .contract.version != 1 then
+      {say: failure($message.id; -32602; "contract.version.unsupported"; "guard-shell speaks contract version 1")}
     elif .plugin != "guard-shell" then
-      {say: failure($message.id; -32602; "params.invalid"; "this is guard-shell")}
+      {say: failure($message.id; -32602; "plugin.name.different"; "this is guard-shell")}
     else . as $params
-      | try ([$rules[0][], ($params.context?.rules? // [])[]] | map(checked) | {
+      | try ($rules[0] + ($params | own_rules) | map(checked) | {
           rules: .,
           say: answer($message.id; {
-            contract: {version: 1, features: ["cancel"]},
+            contract: {version: 1, features: [$params.contract.features[]? | select(. == "cancel")]},
             plugin: {name: "guard-shell", version: "0.1.0"}
           })
         })
@@ -67,7 +72,7 @@ def initialize($message): $message.params
 
 def call($state; $message): $message.id as $id | $message.params
   | if $state.rules == null then failure($id; -32003; "not_initialized"; "initialize comes first")
-    elif (.name? | type) != "string" then
+    elif type != "object" or (.name | type) != "string" or (has("payload") | not) or (.kind | IN("hook", "tool") | not) then
       failure($id; -32602; "params.invalid"; "a call needs kind, name and payload")
     elif .kind != "hook" or .name != "tool.before" then
       failure($id; -32601; "method.unknown"; "guard-shell has no \(.kind) \(.name | tojson)")
@@ -76,13 +81,25 @@ def call($state; $message): $message.id as $id | $message.params
       failure($id; -32000; "plugin.raised"; "the payload is no object")
     else answer($id; .payload | reply($state.rules)) end;
 
+def is_message: type == "object" and .jsonrpc == "2.0"
+  and (.method | type | IN("string", "null"))
+  and (.id | type | IN("number", "string", "null"))
+  and ((.method != null) != (has("result") or has("error")))
+  and (keys_unsorted - ["jsonrpc", "id", "method", "params", "result", "error"] == []);
+
 # One line and the state so far; the next state, with what to say.
 def step($line): . as $state | {rules}
-  | (try ($line | fromjson) catch {broken: .}) as $message
-  | if $message.broken? then .say = failure(null; -32700; "wire.frame.syntax"; "the line is no JSON: \($message.broken)")
-    elif ($message | type) != "object" or ($message | has("id") and has("method") | not) then .
+  # An empty line gives neither a value nor an error.
+  | ([$line | try {message: fromjson} catch {broken: .}] | first // {broken: "nothing stands there"}) as $read
+  | $read.message as $message
+  | if $read.broken then
+      .say = failure(null; -32700; "wire.frame.syntax"; "the line is no JSON: \($read.broken)")
+    elif $message | is_message | not then
+      .say = failure(null; -32600; "wire.frame.envelope"; "the line is no message of JSON-RPC 2.0")
+    # Notifications and answers: this plugin is done before it could be cancelled, and asks nothing.
+    elif $message.id == null or $message.method == null then .
     elif $message.method == "initialize" then
-      if .rules then .say = failure($message.id; -32600; "wire.frame.envelope"; "initialize came twice")
+      if .rules then .say = failure($message.id; -32600; "wire.initialized"; "the handshake was already made")
       else . + initialize($message) end
     elif $message.method == "call" then .say = call($state; $message)
     elif $message.method == "shutdown" then .say = answer($message.id; null) | .done = true

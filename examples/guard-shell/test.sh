@@ -12,14 +12,15 @@ finish() {
     exit "$status"
 }
 trap finish EXIT
-trap 'exit 1' INT TERM
+trap 'echo "interrupted after $n_checked checks, line $line"; exit 1' INT TERM
 # A guard that stops answering must not stop the test for good.
-(trap - EXIT; exec 3>&- 4<&-; sleep 60 & nap=$!; trap 'kill $nap; exit' TERM; wait $nap; kill -TERM $$) 2>/dev/null &
+(trap - EXIT; exec 3>&- 4<&-; sleep 240 & nap=$!; trap 'kill $nap; exit' TERM; wait $nap; kill -TERM $$) 2>/dev/null &
 watch=$!
 
 n_failed=0
 n_checked=0
 id=0
+line=
 
 fail() {
     n_failed=$((n_failed + 1))
@@ -50,8 +51,8 @@ ask() {
     id=$((id + 1))
     say "{\"jsonrpc\":\"2.0\",\"id\":$id,\"method\":\"$1\",\"params\":$2}"
     hear
-    same "$1 $2: id" "$(pick '[.jsonrpc, .id]')" "[\"2.0\",$id]"
-    same "$1 $2" "$(pick "$3")" "$4"
+    same "$1 $2" "$(pick "[.jsonrpc, .id], ($3)")" "[\"2.0\",$id]
+$4"
 }
 
 initialize() {
@@ -71,16 +72,19 @@ payload_is() { ask call "$(before "$1")" "$2" "$3"; }
 # --- before and at the start
 start
 ask call "$(before '{}')" '[.error.code, .error.data.code]' '[-32003,"not_initialized"]'
-ask initialize '{"contract":{"version":2},"plugin":"guard-shell"}' .error.data.code '"params.invalid"'
-ask initialize '{"contract":{"version":1},"plugin":"other"}' .error.data.code '"params.invalid"'
-ask initialize null .error.data.code '"params.invalid"'
+ask initialize '{"contract":{"version":2},"plugin":"guard-shell"}' .error.data.code '"contract.version.unsupported"'
+ask initialize '{"contract":{"version":1},"plugin":"other"}' .error.data.code '"plugin.name.different"'
+for wrong in null '[]' '{}' '{"contract":[],"plugin":"guard-shell"}'; do
+    ask initialize "$wrong" .error.data.code '"params.invalid"'
+done
 ask initialize "$(initialize '{"rules":[{"id":"x"}]}')" .error.code -32000
+ask initialize "$(initialize '{"rules":{"id":"x"}}')" .error.message '"`rules` must be a list of rules"'
 ask initialize "$(initialize '{"rules":[{"id":"x","decision":"deny","reason":"r","command":"a","near":"a"}]}')" .error.code -32000
 ask initialize "$(initialize '{"rules":[{"id":"x","decision":"deny","reason":"r","command":"("}]}')" .error.data.code '"plugin.raised"'
 ask call "$(before '{}')" .error.code -32003
 own='{"rules":[{"id":"no-make","decision":"deny","reason":"use just","command":"^make\\b"}]}'
 ask initialize "$(initialize "$own")" .result '{"contract":{"version":1,"features":["cancel"]},"plugin":{"name":"guard-shell","version":"0.1.0"}}'
-ask initialize "$(initialize '{}')" .error.code -32600
+ask initialize "$(initialize '{}')" '[.error.code, .error.data.code]' '[-32600,"wire.initialized"]'
 
 # --- commands
 for bad in 'rm -rf /' 'rm -fr /' 'rm -r -f /' 'sudo rm -rf /' '/bin/rm -rf /' 'rm --recursive --force /' \
@@ -133,14 +137,24 @@ payload_is "{\"tool_input\":{\"command\":\"echo $long\"}}" .result.reply.decisio
 # --- the protocol
 ask call '{"kind":"tool","name":"tool.before","payload":{}}' .error.data.code '"method.unknown"'
 ask call '{"kind":"hook","name":"prompt.submit","payload":{}}' .error.code -32601
-ask call null .error.code -32602
+for wrong in null '[1]' '{}' '{"kind":"hook","name":7,"payload":{}}' '{"kind":"job","name":"tool.before","payload":{}}' '{"kind":"hook","name":"tool.before"}'; do
+    ask call "$wrong" '[.error.code, .error.data.code]' '[-32602,"params.invalid"]'
+done
 ask nonsense '{}' .error.code -32601
-say '{broken'
-hear
-same 'a line that is no JSON' "$(pick '[.id, .error.code, .error.data.code]')" '[null,-32700,"wire.frame.syntax"]'
+for broken in '{broken' '{} {}' ''; do
+    say "$broken"
+    hear
+    same "no JSON: $broken" "$(pick '[.id, .error.code, .error.data.code]')" '[null,-32700,"wire.frame.syntax"]'
+done
+for odd in null 7 '[]' '{}' '{"jsonrpc":"1.0","id":2,"method":"call"}' '{"jsonrpc":"2.0","id":2}' \
+    '{"jsonrpc":"2.0","id":2,"method":7}' '{"jsonrpc":"2.0","id":true,"method":"call"}' \
+    '{"jsonrpc":"2.0","id":2,"method":"call","extra":1}' '{"jsonrpc":"2.0","id":2,"method":"call","result":1}'; do
+    say "$odd"
+    hear
+    same "no message: $odd" "$(pick '[.id, .error.code, .error.data.code]')" '[null,-32600,"wire.frame.envelope"]'
+done
 say '{"jsonrpc":"2.0","method":"$/cancel","params":{"id":1}}'
 say '{"jsonrpc":"2.0","id":99,"result":null}'
-say 'null'
 command_is 'ls' null
 ask shutdown null 'has("result"), .result' 'true
 null'
