@@ -36,8 +36,7 @@ impl Network {
     /// Whether the address lies in the network. An IPv4 address mapped into IPv6 is an IPv4 address.
     #[must_use]
     pub fn covers(&self, address: IpAddr) -> bool {
-        let address = address.to_canonical();
-        address.is_ipv4() == self.address.is_ipv4() && masked(address, self.prefix) == self.address
+        masked(address.to_canonical(), self.prefix) == self.address
     }
 
     /// Whether every address of the other network lies in this one.

@@ -139,6 +139,66 @@ fn wider_and_narrower() {
 }
 
 #[test]
+fn every_constraint_alone_decides() {
+    for (permission, tight, loose) in [
+        ("fs:read ${tmp}", "max_bytes=5", "max_bytes=6"),
+        ("fs:create ${tmp}", "max_bytes=5", ""),
+        ("fs:list ${tmp}", "follow=never", "follow=inside"),
+        (
+            "net:connect a.example",
+            "max_bytes_out=5",
+            "max_bytes_out=6",
+        ),
+        ("net:listen localhost:80", "max_bytes_out=5", ""),
+        (
+            "net:connect a.example",
+            "methods=[GET]",
+            "methods=[GET,PUT]",
+        ),
+        ("net:connect a.example", "tls=required", "tls=optional"),
+        ("exec:run git", "sandbox=inherit", "sandbox=none"),
+        ("model:call any", "cost_per_day=1", "cost_per_day=1.1"),
+        ("model:call any", "max_concurrency=1", "max_concurrency=2"),
+        (
+            "model:call any",
+            "max_tokens_per_call=1",
+            "max_tokens_per_call=2",
+        ),
+        ("model:call any", "tokens_per_day=1", "tokens_per_day=2"),
+        ("db:own", "max_rows=1", "max_rows=2"),
+        ("db:own", "quota_bytes=1", "quota_bytes=2"),
+        ("db:own", "statement_timeout_ms=1", "statement_timeout_ms=2"),
+        ("db:read a.b", "max_rows=1", ""),
+        ("state:write self/*", "max_keys=1", "max_keys=2"),
+        ("state:write self/*", "ttl=1s", "ttl=2s"),
+        (
+            "secret:use a",
+            "hosts=[a.example]",
+            "hosts=[a.example,b.example]",
+        ),
+        ("tool:call a/b", "effects=[read]", "effects=[read,write]"),
+        ("tool:provide a", "effects=[read]", ""),
+        ("hook:gate a", "fields=[b]", "fields=[b,c]"),
+        ("hook:gate a", "match=[b]", "match=[b,c]"),
+        ("schedule:create", "max_jobs=1", "max_jobs=2"),
+        ("schedule:create", "min_interval=2m", "min_interval=1m"),
+        ("memory:read self/*", "pii=none", "pii=any"),
+    ] {
+        let (tight, loose) = (
+            format!("{permission} {tight}"),
+            format!("{permission} {loose}"),
+        );
+        check_wider(&loose, &tight);
+        if ![" follow=", " tls=", " sandbox=", " pii="]
+            .iter()
+            .any(|key| tight.contains(key))
+        {
+            check_wider(permission, &tight);
+        }
+    }
+}
+
+#[test]
 fn neither_is_wider() {
     for (one, two) in [
         ("fs:read ${project}", "fs:write ${project}"),
