@@ -97,7 +97,8 @@ fn folders(files: &[String]) -> BTreeSet<String> {
         .collect()
 }
 
-fn search_path(binaries: Option<&Path>) -> Result<OsString> {
+/// The search path with the folder of the binaries in front.
+pub(crate) fn search_path(binaries: Option<&Path>) -> Result<OsString> {
     let inherited = std::env::var_os("PATH").unwrap_or_default();
     let folders = binaries
         .map(Path::to_owned)
@@ -138,16 +139,8 @@ fn example(root: &Path, folder: &Path, path: &OsStr) -> Result<usize> {
 /// One run, cut off from the settings of whoever starts it.
 fn step(run: &Run, home: &Path) -> Result<Step> {
     let (program, arguments) = run.command.split_first().context("`command` is empty")?;
-    let step = Step::new(program, Duration::from_secs(run.timeout_s))
-        .args(arguments)
-        .env("HOME", home)
-        .env("PYTHONDONTWRITEBYTECODE", "1");
-    let names = std::env::vars_os().map(|(name, _)| name);
-    let settings = names.filter(|name| {
-        let name = name.to_string_lossy();
-        name.starts_with("KODEX_") || name.starts_with("XDG_") || name == "PYTHONPATH"
-    });
-    Ok(settings.fold(step, Step::without_env))
+    let step = Step::new(program, Duration::from_secs(run.timeout_s)).args(arguments);
+    Ok(step.for_nobody(home))
 }
 
 fn compare(run: &Run, seen: &Seen<'_>) -> Result<()> {

@@ -14,6 +14,7 @@ mod bench;
 mod cargo;
 mod ci;
 mod codegen;
+mod docs;
 mod examples;
 mod parts;
 mod setup;

@@ -65,6 +65,24 @@ impl Step {
         self
     }
 
+    /// Cuts it off from the settings of whoever started this program, and gives it a home of its own.
+    pub(crate) fn for_nobody(self, home: &Path) -> Self {
+        let names = std::env::vars_os().map(|(name, _)| name);
+        let settings = names.filter(|name| {
+            let name = name.to_string_lossy();
+            name.starts_with("KODEX_") || name.starts_with("XDG_") || name == "PYTHONPATH"
+        });
+        // What was set on purpose stays.
+        let settings = settings.filter(|name| self.environment.iter().all(|(set, _)| set != name));
+        settings
+            .collect::<Vec<_>>()
+            .into_iter()
+            .fold(self, Self::without_env)
+            .env("HOME", home)
+            // Compiled files beside the sources would be found by the next listing of this folder.
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+    }
+
     /// Runs it and shows all its output on standard error, because standard output belongs to what was
     /// asked for; anything but success is an error.
     pub(crate) fn run(&self) -> Result<()> {

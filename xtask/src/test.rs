@@ -8,7 +8,7 @@ use anyhow::Result;
 use crate::cargo::{self, BUILD, cargo};
 use crate::parts::Part;
 use crate::step::Step;
-use crate::{examples, setup};
+use crate::{docs, examples, setup};
 
 const SCRIPTS: Duration = Duration::from_secs(10 * 60);
 
@@ -25,6 +25,7 @@ pub(crate) fn parts(root: &Path) -> Vec<Part> {
         Part::new("python-sdk", at(python_sdk)),
         Part::new("node", at(node)),
         Part::new("examples", at(examples::run)),
+        Part::new("docs", at(docs::run)),
     ]
 }
 
