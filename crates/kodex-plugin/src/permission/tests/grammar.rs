@@ -249,3 +249,14 @@ fn constraints_are_sorted_in_the_normal_form() {
         assert!(keys.len() > 1 && keys.is_sorted(), "{normal}");
     }
 }
+
+#[cfg(feature = "schema")]
+#[test]
+fn the_schema_is_a_text_with_real_examples() {
+    let schema = schemars::schema_for!(Permission);
+    assert_eq!(schema.as_value()["type"], "string");
+    let examples = schema.as_value()["examples"].as_array().expect("examples");
+    for example in examples {
+        permission(example.as_str().expect("a text"));
+    }
+}
