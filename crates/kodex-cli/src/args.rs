@@ -6,7 +6,7 @@ use clap::{Args, Command, ValueEnum};
 
 use crate::commands::VERBS;
 
-/// The flags that every verb has. They may stand before and after the verb.
+// The flags that every verb has. They may stand before and after the verb.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Globals {
     /// Look for plugins in this folder (default: plugins); may be repeated
