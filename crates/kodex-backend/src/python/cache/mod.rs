@@ -15,6 +15,7 @@
 //! that it imports, a file that it reads) is not noticed; `kodex check` and a changed file are.
 
 mod file;
+mod judge;
 mod signature;
 
 use std::{
@@ -27,9 +28,10 @@ use std::{
 };
 
 use file::{CacheFile, Entry, FORMAT, Failed};
+use judge::{Fate, Judge, Pending};
 use kodex_plugin::{Diagnostic, Json};
 use sha2::{Digest, Sha256};
-use signature::{Signature, Stamp, signatures};
+use signature::{Stamp, signatures};
 
 use super::{Identity, InspectError, Inspection};
 
@@ -108,27 +110,6 @@ pub struct Pass {
     now_unix_ms: u64,
     sites: String,
     changed: bool,
-}
-
-#[derive(Debug)]
-enum Fate {
-    /// Nobody asked for it.
-    Idle,
-    Kept,
-    Renewed(Vec<Signature>),
-    Replaced,
-}
-
-/// What is needed to make an entry of an item.
-#[derive(Debug)]
-struct Pending {
-    name: String,
-    context: String,
-    paths: Option<String>,
-    watched: Vec<PathBuf>,
-    /// Of the content before it is inspected; none when it cannot be cached.
-    stamp: Option<Stamp>,
-    inspection: Option<Inspection>,
 }
 
 impl Cache {
@@ -247,94 +228,6 @@ impl Cache {
     }
 }
 
-/// Judges one item after another against the entries of a file.
-struct Judge<'a> {
-    lookup: &'a Lookup<'a>,
-    sites: String,
-    fates: Vec<Fate>,
-    known: Vec<Option<Inspection>>,
-    items: Vec<Pending>,
-    /// The last context and its digest; mostly all items have the same.
-    last: Option<(String, String)>,
-}
-
-impl Judge<'_> {
-    fn item(
-        &mut self,
-        item: &Item<'_>,
-        entries: &[Entry<'_>],
-        by_name: &HashMap<(&str, &str), usize>,
-    ) {
-        let mut pending = Pending {
-            name: item.name.clone().into_owned(),
-            context: self.context_digest(item.context),
-            paths: paths_digest(item),
-            watched: item.watched.clone(),
-            stamp: None,
-            inspection: None,
-        };
-        let found = by_name
-            .get(&(pending.name.as_str(), pending.context.as_str()))
-            .copied();
-        let known = match found {
-            _ if item.watched.is_empty() => None,
-            Some(n) => self.entry(n, &entries[n], &mut pending),
-            None => {
-                pending.stamp = Stamp::read(&pending.watched);
-                None
-            }
-        };
-        self.known.push(known);
-        self.items.push(pending);
-    }
-
-    fn entry(&mut self, n: usize, entry: &Entry<'_>, pending: &mut Pending) -> Option<Inspection> {
-        let files = signatures(&pending.watched)?;
-        let proven =
-            entry.is_proven_by(&files) && entry.paths.as_deref() == pending.paths.as_deref();
-        let stamp = match proven {
-            true => Stamp {
-                files,
-                sha256: entry.sha256.clone().into_owned(),
-            },
-            false => Stamp::read(&pending.watched)?,
-        };
-        let same =
-            stamp.sha256 == entry.sha256 && entry.paths.as_deref() == pending.paths.as_deref();
-        let known = same.then(|| self.outcome(entry)).flatten();
-        self.fates[n] = match (&known, proven) {
-            (None, _) => Fate::Replaced,
-            (Some(_), true) => Fate::Kept,
-            (Some(_), false) => Fate::Renewed(stamp.files.clone()),
-        };
-        pending.stamp = Some(stamp);
-        known
-    }
-
-    fn outcome(&self, entry: &Entry<'_>) -> Option<Inspection> {
-        match (&entry.manifest, &entry.failure) {
-            (Some(manifest), _) => Some(Ok(Json::checked((*manifest).to_owned()))),
-            (None, Some(failure)) => {
-                let believed = failure.is_believed(&self.sites, self.lookup.now_unix_ms);
-                (believed && !self.lookup.fresh_failures).then(|| Err(failure.error()))
-            }
-            (None, None) => None,
-        }
-    }
-
-    fn context_digest(&mut self, context: &Json) -> String {
-        let text = context.text();
-        match &self.last {
-            Some((last, digest)) if last == text => digest.clone(),
-            _ => {
-                let digest = digest(&[text.as_bytes()])[..32].to_owned();
-                self.last = Some((text.to_owned(), digest.clone()));
-                digest
-            }
-        }
-    }
-}
-
 impl Pass {
     /// Adds what the inspector said of an item. Failures that say nothing about the source, and
     /// sources that changed while they were inspected, are not kept.
@@ -437,20 +330,6 @@ fn parse<'a>(text: &'a str, key: &str) -> Result<Vec<Entry<'a>>, String> {
 fn ignored(path: &Path, why: &str) -> Diagnostic {
     let text = format!("the manifest cache is ignored and written again: {why}");
     Diagnostic::warning("cache.manifests.damaged", text).with_file(path.display().to_string())
-}
-
-fn paths_digest(item: &Item<'_>) -> Option<String> {
-    if let [one] = item.watched.as_slice()
-        && one.as_os_str() == item.name.as_ref()
-    {
-        return None;
-    }
-    let paths: Vec<&[u8]> = item
-        .watched
-        .iter()
-        .map(|path| path.as_os_str().as_encoded_bytes())
-        .collect();
-    Some(digest(&paths)[..32].to_owned())
 }
 
 /// A digest over the times of directories; they change when something is installed or removed.

@@ -18,6 +18,7 @@
 //! This module does not read what was declared (that is the manifest parser's) and keeps nothing
 //! (that is the [cache](super::cache)'s).
 
+mod message;
 mod process;
 
 use std::{

@@ -1,34 +1,21 @@
 //! One running inspector: requests go in a little ahead of their answers, and whatever ends the
 //! exchange is blamed on the source at its front.
 
-use std::{
-    borrow::Cow,
-    collections::VecDeque,
-    ffi::OsString,
-    io,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{collections::VecDeque, ffi::OsString, io, time::Duration};
 
-use kodex_plugin::{
-    Json, Limits, json,
-    wire::{self, ErrorObject, Frame, Id, method},
-};
-use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 use tokio::{
     net::unix::pipe,
     time::{Instant, sleep_until, timeout},
 };
 
-use super::{InspectError, Inspection, Inspector, Source, Subject};
+use super::{
+    InspectError, Inspection, Inspector, Subject,
+    message::{self, Line, STRAY_LINES, flood, id_of, read_line, request},
+};
 use crate::{
     python::sdk,
     supervise::{self, Group, Spec},
-    worker::{
-        lines::Lines,
-        tail::{Tail, shown},
-    },
+    worker::{lines::Lines, tail::Tail},
 };
 
 /// Requests that may wait in the inspector's pipe. Without any, each source would cost a wake-up of
@@ -44,20 +31,9 @@ const START: Duration = Duration::from_secs(20);
 /// How long a process that closed its pipes may take to exit before it is ended.
 const EXIT: Duration = Duration::from_millis(500);
 
-/// No plugin has business writing here; some lines are forgiven, more are a flood.
-const STRAY_LINES: usize = 100;
-
-/// A method that no inspector has. Its answer, an error, says that Python is up and that from here
-/// on time is the first source's.
-const READY: &str = "ready";
-const READY_ID: u64 = 1;
-
 /// How much of the log is read at a time, and how often that empties a full pipe.
 const LOG_BYTES: usize = 8 << 10;
 const PIPE_READS: usize = 16;
-
-/// How much of a stray line goes into a message.
-const SHOWN: usize = 200;
 
 /// Why a process serves no more sources.
 pub(super) enum Ending {
@@ -90,25 +66,6 @@ enum Happened {
     Output,
     Ended,
     Late,
-}
-
-#[derive(Serialize)]
-struct Params<'a> {
-    source: WireSource<'a>,
-    context: &'a Json,
-}
-
-#[derive(Serialize)]
-#[serde(untagged)]
-enum WireSource<'a> {
-    File { file: String },
-    Object { object: &'a str, path: Vec<String> },
-}
-
-#[derive(Deserialize)]
-struct Answer<'a> {
-    #[serde(borrow)]
-    manifest: &'a RawValue,
 }
 
 impl<'a> Process<'a> {
@@ -165,9 +122,7 @@ impl<'a> Process<'a> {
             refused: VecDeque::new(),
             done,
         };
-        if let Ok(line) = wire::write_request(&Id::Number(READY_ID), READY, ()) {
-            self.outgoing.extend(line);
-        }
+        self.outgoing.extend(message::ready());
         let mut due_at = Instant::now() + START;
         loop {
             self.ask_ahead(&mut turn);
@@ -389,109 +344,4 @@ impl Turn<'_> {
     fn is_over(&self) -> bool {
         self.n_done == self.subjects.len()
     }
-}
-
-fn id_of(n: usize) -> u64 {
-    READY_ID + 1 + n as u64
-}
-
-fn request(id: u64, subject: &Subject, limits: &Limits) -> Result<Vec<u8>, InspectError> {
-    let no_text = |path: &Path| {
-        InspectError::new(
-            InspectError::REQUEST,
-            format!(
-                "the path {} is no UTF-8, which the protocol needs",
-                path.display()
-            ),
-        )
-    };
-    let text = |path: &'_ PathBuf| {
-        path.to_str()
-            .map(str::to_owned)
-            .ok_or_else(|| no_text(path))
-    };
-    let source = match &subject.source {
-        Source::File(file) => WireSource::File { file: text(file)? },
-        Source::Object { object, path } => WireSource::Object {
-            object,
-            path: path.iter().map(text).collect::<Result<_, _>>()?,
-        },
-    };
-    let params = Params {
-        source,
-        context: &subject.context,
-    };
-    let line = wire::write_request(&Id::Number(id), method::INSPECT, params);
-    let line = line.map_err(|error| InspectError::new(InspectError::REQUEST, error.to_string()))?;
-    // The host keeps the bounds that it demands of others.
-    json::check(line.trim_ascii_end(), limits).map_err(|error| {
-        InspectError::new(
-            InspectError::REQUEST,
-            format!("its context does not fit into a request: {error}"),
-        )
-    })?;
-    Ok(line)
-}
-
-enum Line {
-    Ready,
-    Answer(Inspection),
-    /// Something nobody asked for.
-    Stray,
-}
-
-fn read_line(line: &[u8], front: u64, limits: &Limits) -> Result<Line, InspectError> {
-    let frame = wire::parse(line, limits).map_err(|error| {
-        let start = String::from_utf8_lossy(&line[..line.len().min(SHOWN)]).into_owned();
-        InspectError::new(
-            InspectError::PROTOCOL,
-            format!(
-                "it wrote a line that is no answer into the pipe to the host ({error}): {}",
-                shown(&start, SHOWN)
-            ),
-        )
-    })?;
-    Ok(match frame {
-        Frame::Response {
-            id: Id::Number(READY_ID),
-            ..
-        } => Line::Ready,
-        Frame::Response {
-            id: Id::Number(id),
-            result,
-        } if id == front => Line::Answer(match result {
-            Ok(result) => match serde_json::from_str::<Answer<'_>>(result.get()) {
-                Ok(answer) => Ok(Json::checked(answer.manifest.to_owned())),
-                Err(error) => Err(InspectError::new(
-                    InspectError::PROTOCOL,
-                    format!(
-                        "the inspector's answer does not have the form of the contract: {error}"
-                    ),
-                )),
-            },
-            Err(error) => Err(failure(error)),
-        }),
-        _ => Line::Stray,
-    })
-}
-
-fn failure(error: ErrorObject) -> InspectError {
-    let details = error.data.unwrap_or_default();
-    InspectError {
-        code: details
-            .code
-            .map_or(Cow::Borrowed("load.python.raised"), Cow::Owned),
-        message: error.message,
-        traceback: details.traceback,
-    }
-}
-
-fn flood(limits: &Limits) -> InspectError {
-    let bytes = limits.frame_bytes;
-    InspectError::new(
-        InspectError::FLOOD,
-        format!(
-            "it wrote a line of more than {bytes} bytes, or more than {STRAY_LINES} lines, into the pipe to the host and was ended"
-        ),
-    )
 }
