@@ -52,6 +52,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "kodex-codegen",
         &["kodex-plugin", "kodex-backend", "kodex", "kodex-cli"],
     ),
+    ("kodex-docs", &["kodex", "kodex-plugin"]),
     (
         "kodex-bench",
         &["kodex-plugin", "kodex-backend", "kodex", "kodex-store"],
