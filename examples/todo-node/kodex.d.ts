@@ -56,7 +56,8 @@ export interface Plugin {
 // The wire itself, contract version 1.
 
 export interface Message {
-  id?: Id;
+  jsonrpc: "2.0";
+  id?: Id | null;
   method?: string;
   params?: any;
   result?: any;

@@ -1,6 +1,6 @@
 // @ts-check
 // Finds what was left to do: a tool that lists the TODO comments of a text, and a hook that reminds
-// the agent of those in a prompt.
+// the model of those in a prompt.
 
 import { Refusal, createPlugin } from "./kodex.mjs";
 import { findTodos } from "./todos.mjs";
@@ -16,11 +16,12 @@ createPlugin({ name: "todo-node", version: "0.1.0" })
     if (typeof input?.text !== "string") throw new Refusal("`text` must be the text to look through");
     return { todos: await findTodos(input.text, { marks, signal }) };
   })
-  .hook("prompt.preprocess", async (payload, { signal }) => {
-    if (typeof payload?.text !== "string") return undefined;
-    const todos = await findTodos(payload.text, { marks, signal });
+  // A chain: the reply is the prompt for the next plugin, whole.
+  .hook("prompt.submit", async (payload, { signal }) => {
+    if (typeof payload?.prompt !== "string") return undefined;
+    const todos = await findTodos(payload.prompt, { marks, signal });
     if (todos.length === 0) return undefined;
     const list = todos.map(({ line, mark, text }) => `- line ${line}: ${mark} ${text}`.trimEnd());
-    return { plugin: "todo-node", text: `${payload.text}\n\nStill to do:\n${list.join("\n")}` };
+    return { ...payload, context: [...(payload.context ?? []), `Still to do:\n${list.join("\n")}`] };
   })
   .run();

@@ -6,82 +6,8 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { createRequire } from "node:module";
 import { test } from "node:test";
-import { fileURLToPath } from "node:url";
 
-const folder = fileURLToPath(new URL(".", import.meta.url));
-const LIMIT_MS = 10_000;
-
-/** The host's side of the pipes. */
-class Host {
-  /** @param {import("node:test").TestContext} t @param {string[]} command */
-  constructor(t, command = ["node", "plugin.mjs"]) {
-    const [program = "node", ...args] = command;
-    this.child = spawn(program, args, { cwd: folder, stdio: ["pipe", "pipe", "pipe"] });
-    this.exited = once(this.child, "exit");
-    this.stderr = "";
-    this.child.stderr.setEncoding("utf8").on("data", (text) => (this.stderr += text));
-    /** @type {any[]} */
-    this.unread = [];
-    /** @type {(() => void)[]} */
-    this.readers = [];
-    let rest = "";
-    this.child.stdout.setEncoding("utf8").on("data", (text) => {
-      const lines = (rest + text).split("\n");
-      rest = lines.pop() ?? "";
-      this.unread.push(...lines.map((line) => JSON.parse(line)));
-      for (const wake of this.readers.splice(0)) wake();
-    });
-    t.after(() => this.child.kill());
-  }
-
-  /** @param {unknown} message */
-  send(message) {
-    this.write(`${JSON.stringify(message)}\n`);
-  }
-
-  /** @param {string} text */
-  write(text) {
-    this.child.stdin.write(text);
-  }
-
-  /** The first message that fits, waiting for it if needed. @param {(message: any) => boolean} fits */
-  async read(fits = () => true) {
-    const late = AbortSignal.timeout(LIMIT_MS);
-    for (;;) {
-      const at = this.unread.findIndex(fits);
-      if (at >= 0) return this.unread.splice(at, 1)[0];
-      await new Promise((resolve, reject) => {
-        this.readers.push(() => resolve(undefined));
-        late.addEventListener("abort", () => reject(new Error(`no such line; stderr: ${this.stderr}`)));
-      });
-    }
-  }
-
-  /** @param {number} id @param {string} method @param {unknown} [params] */
-  async ask(id, method, params) {
-    this.send({ jsonrpc: "2.0", id, method, params });
-    return this.read((message) => message.id === id && message.method === undefined);
-  }
-
-  /** @param {object} [context] */
-  async initialize(context = {}) {
-    const answer = this.ask(1, "initialize", initialize({ context }));
-    const clock = await this.read((message) => message.method === "clock/now");
-    this.send({ jsonrpc: "2.0", id: clock.id, result: { unix_ms: 1_795_000_000_000 } });
-    return answer;
-  }
-}
-
-/** @param {object} change */
-const initialize = (change = {}) => ({
-  contract: { version: 1, features: ["cancel", "clock", "log", "future"] },
-  host: { name: "kodex", version: "0.1.0" },
-  plugin: "todo-node",
-  context: {},
-  grants: [],
-  limits: { frame_bytes: 1 << 20, depth: 64 },
-  ...change,
-});
+import { Host, folder, initialize } from "./raw-host.mjs";
 
 /** @param {string} kind @param {string} name @param {unknown} payload */
 const call = (kind, name, payload) => ({
@@ -138,15 +64,18 @@ test("the hook adds to a prompt, or says nothing", async (t) => {
   let id = 1;
   /** @param {unknown} payload @param {unknown} want */
   const check = async (payload, want) => {
-    const { result } = await host.ask(++id, "call", call("hook", "prompt.preprocess", payload));
+    const { result } = await host.ask(++id, "call", call("hook", "prompt.submit", payload));
     assert.deepEqual(result, want);
   };
-  await check({ text: "hello" }, {});
+  await check({ prompt: "hello" }, {});
   await check({}, {});
   await check(null, {});
+  const prompt = "# TODO: test";
+  const context = ["Still to do:\n- line 1: TODO test"];
+  await check({ prompt }, { reply: { prompt, context } });
   await check(
-    { text: "# TODO: test" },
-    { reply: { plugin: "todo-node", text: "# TODO: test\n\nStill to do:\n- line 1: TODO test" } },
+    { prompt, cwd: "/srv", context: ["before"] },
+    { reply: { prompt, cwd: "/srv", context: ["before", ...context] } },
   );
 });
 
@@ -157,11 +86,12 @@ test("errors have the numbers of the contract", async (t) => {
   const find = call("tool", "find_todos", { text: "" });
   check(await host.ask(1, "call", find), -32003, "not_initialized");
   const v2 = initialize({ contract: { version: 2, features: [] } });
-  check(await host.ask(2, "initialize", v2), -32602, "params.invalid");
-  check(await host.ask(3, "initialize", initialize({ plugin: "other" })), -32602, "params.invalid");
+  check(await host.ask(2, "initialize", v2), -32602, "contract.version.unsupported");
+  const other = initialize({ plugin: "other" });
+  check(await host.ask(3, "initialize", other), -32602, "plugin.name.different");
   check(await host.ask(4, "initialize"), -32602, "params.invalid");
   await host.initialize();
-  check(await host.ask(5, "initialize", initialize()), -32600, "wire.frame.envelope");
+  check(await host.ask(5, "initialize", initialize()), -32600, "wire.initialized");
   check(await host.ask(6, "call", call("tool", "find_todo", {})), -32601, "method.unknown");
   check(await host.ask(7, "call", call("hook", "find_todos", {})), -32601, "method.unknown");
   check(await host.ask(8, "call", null), -32602, "params.invalid");
@@ -231,12 +161,15 @@ test("it ends when told to, cancelling what is open, and when its input ends", a
   assert.deepEqual(await other.exited, [0, null]);
 });
 
-test("console.log does not reach the wire", async (t) => {
+test("what cannot be sent becomes an error, and console.log does not reach the wire", async (t) => {
   const source = `import { createPlugin } from "./kodex.mjs";
     createPlugin({ name: "todo-node", version: "0.1.0" })
       .hook("a", () => { console.log("hello"); return 1; })
       .hook("b", () => { throw new TypeError("broken"); })
       .hook("c", () => 10n)
+      .hook("d", () => "\\\\ud800 is only a text")
+      .hook("e", () => "x".repeat(2 ** 20))
+      .hook("f", () => ({ "\\ud800": 1 }))
       .run();`;
   const host = new Host(t, ["node", "--input-type=module", "-e", source]);
   await host.ask(1, "initialize", initialize());
@@ -244,7 +177,12 @@ test("console.log does not reach the wire", async (t) => {
   const { error } = await host.ask(3, "call", call("hook", "b", {}));
   assert.deepEqual([error.code, error.message], [-32000, "broken"]);
   assert.equal((await host.ask(4, "call", call("hook", "c", {}))).error.code, -32000);
-  assert.equal((await host.ask(5, "shutdown")).result, null);
+  assert.equal((await host.ask(5, "call", call("hook", "d", {}))).result.reply, "\\ud800 is only a text");
+  const code = async (/** @type {number} */ id, /** @type {string} */ name) =>
+    (await host.ask(id, "call", call("hook", name, {}))).error.data.code;
+  assert.equal(await code(6, "e"), "plugin.reply.too_large");
+  assert.equal(await code(7, "f"), "plugin.reply.invalid");
+  assert.equal((await host.ask(8, "shutdown")).result, null);
   await host.exited;
   assert.equal(host.stderr, "hello\n");
 });
