@@ -11,8 +11,8 @@
 //! leaves the old. It is not synced to the disk: what a power failure garbles is a file that does
 //! not parse, which is ignored, reported and written again.
 //!
-//! It inspects nothing itself, and what a plugin's code looks at beside its watched files (a module
-//! that it imports, a file that it reads) is not noticed; `kodex check` and a changed file are.
+//! It inspects nothing itself. A change of what a plugin's code looks at beside its watched files (a
+//! module that it imports, a file that it reads) is not noticed until a watched file changes.
 
 mod file;
 mod judge;
