@@ -127,7 +127,7 @@ mod tests {
         let loud = loud.action(ArgAction::SetTrue).help("Says more");
         let text = sections(Command::new("kodex").arg(loud).subcommand(verb));
         assert!(
-            text.contains("### kodex emit\n\nDispatches a hook\n"),
+            text.contains("### kodex emit\n\nDispatches a hook.\n"),
             "{text}"
         );
         assert!(
