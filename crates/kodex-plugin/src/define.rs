@@ -1,6 +1,6 @@
 //! Defining a native plugin from closures, without a type of one's own.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use crate::{
     Call, HookName, Json, Manifest, NameError, Plugin, PluginError, PluginName, Reply, Request,
@@ -10,13 +10,20 @@ use crate::{
 
 type Answer = Arc<dyn for<'a> Fn(Request<'a>) -> Result<Reply, PluginError> + Send + Sync>;
 
+/// One hook or tool and its code. The first one of a name counts.
+struct Handler {
+    kind: RequestKind,
+    name: String,
+    answer: Answer,
+}
+
 /// Builds a native plugin. Handlers run on the caller's thread and must not block; a plugin that
 /// waits for something implements [`Plugin`] itself and answers with [`Call::pending`].
 ///
 /// See the example at the [crate root](crate).
 pub struct Define {
     manifest: Result<Manifest, NameError>,
-    handlers: BTreeMap<(RequestKind, String), Answer>,
+    handlers: Vec<Handler>,
 }
 
 impl std::fmt::Debug for Define {
@@ -36,7 +43,7 @@ impl Define {
         });
         Self {
             manifest,
-            handlers: BTreeMap::new(),
+            handlers: Vec::new(),
         }
     }
 
@@ -71,8 +78,12 @@ impl Define {
         F: for<'a> Fn(Request<'a>) -> Result<Reply, PluginError> + Send + Sync + 'static,
     {
         if let Ok(manifest) = &mut self.manifest {
-            let key = (RequestKind::Hook, subscription.on.to_string());
-            self.handlers.insert(key, Arc::new(answer));
+            let name = subscription.on.to_string();
+            self.handlers.push(Handler {
+                kind: RequestKind::Hook,
+                name,
+                answer: Arc::new(answer),
+            });
             manifest.hooks.push(subscription);
         }
         self
@@ -85,9 +96,13 @@ impl Define {
         F: for<'a> Fn(&'a Json) -> Result<Json, PluginError> + Send + Sync + 'static,
     {
         if let Ok(manifest) = &mut self.manifest {
-            let key = (RequestKind::Tool, tool.name.to_string());
+            let name = tool.name.to_string();
             let answer = move |request: Request<'_>| answer(request.payload).map(Reply::from);
-            self.handlers.insert(key, Arc::new(answer));
+            self.handlers.push(Handler {
+                kind: RequestKind::Tool,
+                name,
+                answer: Arc::new(answer),
+            });
             manifest.tools.push(tool);
         }
         self
@@ -124,7 +139,7 @@ impl Tool {
 
 struct Defined {
     manifest: Manifest,
-    handlers: BTreeMap<(RequestKind, String), Answer>,
+    handlers: Vec<Handler>,
 }
 
 impl Plugin for Defined {
@@ -134,11 +149,12 @@ impl Plugin for Defined {
 
     fn call<'a>(&'a self, request: Request<'a>) -> Call<'a, Reply> {
         // A plugin has a handful of handlers: a scan beats building a key to look one up.
-        let found = self.handlers.iter().find(|((kind, name), _)| {
-            *kind == request.kind && (name == request.name || name == "*")
-        });
+        let answers = |handler: &&Handler| {
+            handler.kind == request.kind && (handler.name == request.name || handler.name == "*")
+        };
+        let found = self.handlers.iter().find(answers);
         Call::Ready(match found {
-            Some((_, answer)) => answer(request),
+            Some(handler) => (handler.answer)(request),
             None => Ok(Reply::nothing()),
         })
     }

@@ -46,21 +46,7 @@ pub(crate) struct Answer {
     pub(crate) at: Instant,
 }
 
-/// A call that was begun and is not over.
-struct Begun<'a> {
-    watch: Watch<'a>,
-    _place: Place<'a>,
-    future: Pin<Box<dyn Future<Output = Result<Reply, PluginError>> + Send + 'a>>,
-    deadline: Deadline,
-}
-
-/// How far a call came without waiting.
-enum Step<'a> {
-    Over(Answer),
-    Begun(Begun<'a>),
-    /// Something has to be waited for before the plugin can be called.
-    Wait,
-}
+type Answering<'a> = Pin<Box<dyn Future<Output = Result<Reply, PluginError>> + Send + 'a>>;
 
 /// Accepts every reply.
 pub(crate) fn any_reply(_: &Reply) -> Result<(), String> {
@@ -74,64 +60,69 @@ pub(crate) enum Asked<'a> {
 }
 
 /// Makes one call. `now` is the reading with which it starts.
-pub(crate) fn ask<'a>(shared: &'a Shared, ask: Ask<'a>, now: Instant) -> Asked<'a> {
-    match at_once(shared, ask, now) {
-        Step::Over(answer) => Asked::Over(answer),
-        Step::Begun(begun) => Asked::Later(Box::pin(finish(shared, ask, begun, now))),
-        Step::Wait => Asked::Later(Box::pin(wait_then_call(shared, ask, now))),
+///
+/// The usual way stands here as a whole: the breaker is closed, a place is free, the plugin is
+/// active and answers at once. It has no guard values to drop, because nothing in it waits and a
+/// panic is caught.
+pub(crate) fn ask<'a>(shared: &'a Shared, ask: &Ask<'a>, now: Instant) -> Asked<'a> {
+    let slot = ask.slot;
+    let is_usual = slot.is_active() && slot.n_open.load(Ordering::Relaxed) < 2;
+    let Some(permit) = ask.cell.free_pass().filter(|_| is_usual) else {
+        return Asked::Later(Box::pin(wait_then_call(shared, *ask, now)));
+    };
+    if !slot.has_place(shared.guard.limits.concurrency) {
+        return Asked::Later(Box::pin(wait_then_call(shared, *ask, now)));
+    }
+    let (called, deadline) = run(ask, now);
+    match called {
+        Call::Ready(result) => {
+            slot.leave();
+            let result = result.and_then(|reply| accept(shared, ask, reply));
+            Asked::Over(settle(shared, ask, permit, result, shared.clock.now(), now))
+        }
+        Call::Pending(future) => {
+            let (place, watch) = (Place(slot), Watch { shared, ask: *ask, permit: Some(permit) });
+            Asked::Later(Box::pin(finish(watch, place, future, deadline, now)))
+        }
     }
 }
 
 /// Makes one call and waits for its answer.
 pub(crate) async fn call(shared: &Shared, asked: Ask<'_>, now: Instant) -> Answer {
-    match ask(shared, asked, now) {
+    match ask(shared, &asked, now) {
         Asked::Over(answer) => answer,
         Asked::Later(answer) => answer.await,
     }
 }
 
-/// The usual way: the breaker is closed, a place is free, the plugin is active.
-fn at_once<'a>(shared: &'a Shared, ask: Ask<'a>, now: Instant) -> Step<'a> {
-    if !ask.slot.is_active() || ask.slot.n_open.load(Ordering::Relaxed) >= 2 {
-        return Step::Wait;
-    }
-    let Some(permit) = ask.cell.free_pass() else { return Step::Wait };
-    if !ask.slot.has_place(shared.guard.limits.concurrency) {
-        return Step::Wait;
-    }
-    let place = Place(ask.slot);
-    let watch = Watch { shared, ask, permit: Some(permit) };
-    run(watch, place, now)
-}
-
-/// Calls the plugin. What is there at once is taken at once.
-fn run<'a>(watch: Watch<'a>, place: Place<'a>, now: Instant) -> Step<'a> {
-    let (shared, ask) = (watch.shared, watch.ask);
+/// Calls the plugin, catching its panic.
+fn run<'a>(ask: &Ask<'a>, now: Instant) -> (Call<'a, Reply>, Deadline) {
     let own = Deadline { at: now + ask.timeout, timeout: ask.timeout };
     let deadline = match ask.no_later_than {
         Some(at) if at < own.at => Deadline { at, timeout: at.saturating_duration_since(now) },
         _ => own,
     };
     let request = Request { kind: ask.kind, name: ask.name, payload: ask.payload, deadline };
-    let result = match catch_unwind(AssertUnwindSafe(|| ask.slot.plugin.call(request))) {
-        Ok(Call::Ready(result)) => result,
-        Ok(Call::Pending(future)) => return Step::Begun(Begun { watch, _place: place, future, deadline }),
-        Err(panic) => Err(panicked(&*panic)),
-    };
-    let result = result.and_then(|reply| accept(shared, ask, reply));
-    Step::Over(watch.end(result, shared.clock.now(), now))
+    let called = catch_unwind(AssertUnwindSafe(|| ask.slot.plugin.call(request)));
+    (called.unwrap_or_else(|panic| Call::Ready(Err(panicked(&*panic)))), deadline)
 }
 
 /// Waits for an answer that was not there at once.
-async fn finish(shared: &Shared, ask: Ask<'_>, begun: Begun<'_>, started: Instant) -> Answer {
-    let Begun { watch, _place, mut future, deadline } = begun;
+async fn finish(
+    watch: Watch<'_>,
+    _place: Place<'_>,
+    mut future: Answering<'_>,
+    deadline: Deadline,
+    started: Instant,
+) -> Answer {
+    let shared = watch.shared;
     let polled = poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
         Ok(poll) => poll,
         Err(panic) => Poll::Ready(Err(panicked(&*panic))),
     });
     let left = deadline.at.saturating_duration_since(shared.clock.now());
     let result = match tokio::time::timeout(left, polled).await {
-        Ok(result) => result.and_then(|reply| accept(shared, ask, reply)),
+        Ok(result) => result.and_then(|reply| accept(shared, &watch.ask, reply)),
         Err(_) => Err(PluginError::new(
             Failure::Timeout,
             "call.timeout",
@@ -161,17 +152,14 @@ async fn wait_then_call(shared: &Shared, ask: Ask<'_>, now: Instant) -> Answer {
     }
     // Waiting does not count against the plugin's own time.
     let started = shared.clock.now();
-    match run(watch, place, started) {
-        Step::Over(answer) => answer,
-        Step::Begun(begun) => finish(shared, ask, begun, started).await,
-        Step::Wait => unreachable_wait(started),
+    match run(&ask, started) {
+        (Call::Ready(result), _) => {
+            drop(place);
+            let result = result.and_then(|reply| accept(shared, &ask, reply));
+            watch.end(result, shared.clock.now(), started)
+        }
+        (Call::Pending(future), deadline) => finish(watch, place, future, deadline, started).await,
     }
-}
-
-/// `run` never asks to wait; if a change makes it, a caller gets an error instead of a panic.
-fn unreachable_wait(at: Instant) -> Answer {
-    let error = PluginError::new(Failure::RejectedLimit, "internal", "the call was neither made nor refused");
-    Answer { result: Err(error), at }
 }
 
 /// The text of a caught panic.
@@ -184,7 +172,7 @@ fn panicked(panic: &(dyn Any + Send)) -> PluginError {
     PluginError::new(Failure::Crash, "native.panicked", format!("the plugin panicked: {text}"))
 }
 
-fn accept(shared: &Shared, ask: Ask<'_>, reply: Reply) -> Result<Reply, PluginError> {
+fn accept(shared: &Shared, ask: &Ask<'_>, reply: Reply) -> Result<Reply, PluginError> {
     if let Some(json) = &reply.0 {
         let (size, limit) = (json.size_hint(), shared.guard.limits.frame_bytes);
         if size > limit {
@@ -235,31 +223,37 @@ struct Watch<'a> {
 
 impl Watch<'_> {
     fn end(mut self, result: Result<Reply, PluginError>, now: Instant, started: Instant) -> Answer {
-        let took = now.saturating_duration_since(started);
-        let (cell, permit) = (self.ask.cell, self.permit.take());
-        let transition = cell.change(|state| {
-            state.counts.took(took);
-            let ended = match &result {
-                Ok(_) => {
-                    state.counts.ok += 1;
-                    if took > self.ask.slow_after { Ended::Slow } else { Ended::Ok }
-                }
-                Err(error) => {
-                    state.counts.failed(error);
-                    ended(error.failure)
-                }
-            };
-            permit.and_then(|permit| state.breaker.record(permit, ended, now))
-        });
-        if let Some(transition) = transition {
-            tell(self.shared, self.ask.slot, cell, transition);
+        match self.permit.take() {
+            Some(permit) => settle(self.shared, &self.ask, permit, result, now, started),
+            None => Answer { result, at: now },
         }
-        if let Err(error) = &result {
-            let plugin = self.ask.slot.name.as_str();
-            tracing::debug!(plugin, key = %cell.key, code = %error.code, "call failed: {error}");
-        }
-        Answer { result, at: now }
     }
+}
+
+/// Tells breaker and counters how a call ended.
+fn settle(
+    shared: &Shared,
+    ask: &Ask<'_>,
+    permit: Permit,
+    result: Result<Reply, PluginError>,
+    now: Instant,
+    started: Instant,
+) -> Answer {
+    let took = now.saturating_duration_since(started);
+    let ended = match &result {
+        Ok(_) if took > ask.slow_after => Ended::Slow,
+        Ok(_) => Ended::Ok,
+        Err(error) => ended(error.failure),
+    };
+    let transition = ask.cell.settle(permit, ended, result.as_ref().err(), took, now);
+    if let Some(transition) = transition {
+        tell(shared, ask.slot, ask.cell, transition);
+    }
+    if let Err(error) = &result {
+        let plugin = ask.slot.name.as_str();
+        tracing::debug!(plugin, key = %ask.cell.key, code = %error.code, "call failed: {error}");
+    }
+    Answer { result, at: now }
 }
 
 impl Drop for Watch<'_> {

@@ -17,7 +17,7 @@ use std::{
 
 use kodex_plugin::{Combine, Failure, Json, PluginError, Reply, RequestKind};
 
-pub(crate) use breaker::Permit;
+pub(crate) use breaker::{Ended, Permit, Transition};
 pub use breaker::{Breaker, BreakerSettings, BreakerState, Override};
 pub use error::{DispatchError, ToolError};
 pub use outcome::{Entry, Folded, Outcome, Ruling};
@@ -119,7 +119,7 @@ impl<'a> Event<'a> {
                 _ => guard::any_reply,
             },
         };
-        guard::ask(self.shared, ask, now)
+        guard::ask(self.shared, &ask, now)
     }
 
     fn start(&self) -> Vec<Entry> {

@@ -8,14 +8,14 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use kodex_plugin::{Failure, Json, Manifest, Plugin, PluginError, PluginName};
 use tokio::sync::{Notify, watch};
 
 use crate::{
-    dispatch::{Breaker, Permit, observed::Told},
+    dispatch::{Breaker, Ended, Permit, Transition, observed::Told},
     settings::{GuardSettings, PluginSettings},
 };
 
@@ -203,6 +203,27 @@ impl Cell {
             self.free_pass.store(pass, Ordering::Release);
         }
         result
+    }
+
+    /// Counts the end of a call and tells the breaker. One lock, and nothing else as long as the
+    /// breaker's state does not change.
+    pub(crate) fn settle(
+        &self,
+        permit: Permit,
+        ended: Ended,
+        error: Option<&PluginError>,
+        took: Duration,
+        now: Instant,
+    ) -> Option<Transition> {
+        let mut state = lock(&self.state);
+        state.counts.took(took);
+        match error {
+            None => state.counts.ok += 1,
+            Some(error) => state.counts.failed(error),
+        }
+        let transition = state.breaker.record(permit, ended, now)?;
+        self.free_pass.store(Permit::pack(state.breaker.free_pass()), Ordering::Release);
+        Some(transition)
     }
 
     pub(crate) fn free_pass(&self) -> Option<Permit> {

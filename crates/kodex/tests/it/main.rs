@@ -2,6 +2,8 @@
 
 mod dispatch;
 mod guard;
+#[cfg(feature = "worker")]
+mod python;
 mod reload;
 mod tools;
 

@@ -325,6 +325,11 @@ impl Breaker {
         if self.outcomes.len() >= self.settings.window {
             self.pop();
         }
+        // Age matters only where something can open it; a run of successes is the usual case.
+        if ended == Ended::Ok && self.n_failed + self.n_slow == 0 {
+            self.outcomes.push_back((now, ended));
+            return;
+        }
         while let Some((at, _)) = self.outcomes.front() {
             if now.saturating_duration_since(*at) <= self.settings.window_age {
                 break;
