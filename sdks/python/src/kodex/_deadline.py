@@ -72,10 +72,8 @@ class Deadline:
         self.at = 0.0
 
     def withdraw(self):
-        """Nobody wants the answer any more."""
+        """Nobody wants the answer any more; the handler, which waits for the host, is told."""
         self.wanted = False
-        if self.open:
-            raise Cancelled
 
     def _ring(self, signum, frame):
         if not self.at:
