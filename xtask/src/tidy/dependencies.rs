@@ -1,4 +1,5 @@
-//! A dependency that no source file names is not needed.
+//! A dependency that no source file names is not needed. Where a package compiles the documents, they
+//! are its source.
 
 use super::manifests::{Kind, dependencies};
 use super::text::has_word;
@@ -22,17 +23,18 @@ pub(super) fn check(repository: &Repository) -> Vec<Finding> {
 
 fn is_used(repository: &Repository, folder: &str, kind: Kind, name: &str) -> bool {
     let word = name.replace('-', "_");
-    repository.rust().any(|source| {
-        let Some(inside) = source
-            .path
-            .strip_prefix(folder)
-            .and_then(|path| path.strip_prefix('/'))
-        else {
+    let mut compiles_documents = false;
+    let is_named = repository.rust().any(|source| {
+        let inside = source.path.strip_prefix(folder);
+        let Some(inside) = inside.and_then(|path| path.strip_prefix('/')) else {
             return false;
         };
+        compiles_documents |= source.text().contains(".md\")");
         let can_use = kind == Kind::Test || inside.starts_with("src/") || inside == "build.rs";
         can_use && has_word(source.text(), &word)
-    })
+    });
+    let mut documents = repository.with_ending(&["md"]);
+    is_named || compiles_documents && documents.any(|page| has_word(page.text(), &word))
 }
 
 #[cfg(test)]
@@ -63,5 +65,20 @@ mod tests {
             ("crates/b/src/lib.rs", "use serde_x::A; use serde::B;"),
             &[NORMAL, TEST],
         );
+    }
+
+    #[test]
+    fn compiled_documents_are_source() {
+        let files = |source: &'static str| {
+            [
+                ("docs/a.md", "use serde::A;"),
+                ("x/Cargo.toml", "[dependencies]\nserde = '1'"),
+                ("x/src/lib.rs", source),
+            ]
+        };
+        let compiles = "#[doc = include_str!(\"../../docs/a.md\")]";
+        super::super::check(super::check, &files(compiles), &[]);
+        let found = "x/Cargo.toml: `serde` is not named in any source file of this package";
+        super::super::check(super::check, &files(""), &[found]);
     }
 }
