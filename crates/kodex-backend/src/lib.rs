@@ -16,6 +16,8 @@ pub mod environment;
 pub mod python;
 #[cfg(feature = "worker")]
 pub mod restarts;
+#[cfg(feature = "suite")]
+pub mod suite;
 #[cfg(feature = "worker")]
 pub mod supervise;
 #[cfg(feature = "worker")]

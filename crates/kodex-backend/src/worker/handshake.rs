@@ -11,7 +11,10 @@ use kodex_plugin::{
 };
 use tokio::time::timeout;
 
-use super::{link::Link, tail::shown};
+use super::{
+    link::{Link, Unsent},
+    tail::shown,
+};
 use crate::codes;
 
 const CANCEL: &str = "cancel";
@@ -28,11 +31,10 @@ pub(super) async fn handshake(
     let span = link.times.handshake;
     // The table's own deadline is later: a late handshake is not a late call.
     let deadline_at = link.clock.now() + span * 2;
-    let answer = timeout(
-        span,
-        link.request(method::INITIALIZE, &params, deadline_at)?,
-    )
-    .await;
+    let flight = link
+        .request(method::INITIALIZE, &params, deadline_at)
+        .map_err(Unsent::into_error)?;
+    let answer = timeout(span, flight).await;
     let result = match answer {
         Err(_) => {
             return Err(codes::HANDSHAKE_TIMEOUT.error(format!(

@@ -1,11 +1,15 @@
 //! Bytes in, lines out. The buffer grows only as far as the longest allowed line.
 
+use std::io::BufRead;
+
 /// A line has more bytes than allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct TooLong;
 
-/// Where a short message fits in one read, and a pipe's default capacity in eight.
-const FIRST_ROOM: usize = 8 << 10;
+/// Where all but rare messages fit in one read.
+const FIRST_ROOM: usize = 16 << 10;
+/// More room than this is given back after use.
+const KEEP: usize = 128 << 10;
 
 /// Splits a stream into lines.
 #[derive(Debug)]
@@ -34,7 +38,7 @@ impl Lines {
     pub(crate) fn room(&mut self) -> &mut [u8] {
         if self.start == self.end {
             (self.start, self.end, self.searched) = (0, 0, 0);
-            if self.buffer.len() > FIRST_ROOM {
+            if self.buffer.len() > KEEP {
                 // A long line is rare; its memory is not kept.
                 self.buffer = vec![0; FIRST_ROOM];
             }
@@ -62,10 +66,7 @@ impl Lines {
 
     /// The next whole line, without its newline.
     pub(crate) fn next_line(&mut self) -> Result<Option<&[u8]>, TooLong> {
-        let found = self.buffer[self.searched..self.end]
-            .iter()
-            .position(|byte| *byte == b'\n');
-        let Some(offset) = found else {
+        let Some(offset) = newline(&self.buffer[self.searched..self.end]) else {
             self.searched = self.end;
             // One more byte may be a carriage return.
             return match self.end - self.start > self.longest + 1 {
@@ -88,6 +89,13 @@ impl Lines {
     pub(crate) fn partial(&self) -> &[u8] {
         &self.buffer[self.start..self.end]
     }
+}
+
+/// Where the first newline is. The standard library looks at many bytes at a time here.
+fn newline(mut bytes: &[u8]) -> Option<usize> {
+    let whole = bytes;
+    let n = bytes.skip_until(b'\n').ok()?;
+    (n > 0 && whole[n - 1] == b'\n').then(|| n - 1)
 }
 
 #[cfg(test)]

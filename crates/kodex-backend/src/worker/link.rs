@@ -28,7 +28,7 @@ use super::{
     inbound::{Inbound, Read},
     lines::TooLong,
     outbound::{Outbound, Refused, Sent, push_document, push_number, push_text},
-    table::{Answer, Delivered, Expired, Leader, Look, Table},
+    table::{Answer, Barred, Delivered, Expired, Leader, Look, Table},
     tail::Tail,
 };
 use crate::{
@@ -50,6 +50,27 @@ pub(super) enum Incoming {
     Cancel(Id),
 }
 
+/// Why a request was not sent.
+#[derive(Debug)]
+pub(super) enum Unsent {
+    /// The process takes none, at least for the moment; another one may.
+    Barred(Barred),
+    /// No process would take this one now.
+    Refused(PluginError),
+}
+
+impl Unsent {
+    /// For requests that are not sent anywhere else.
+    pub(super) fn into_error(self) -> PluginError {
+        match self {
+            Self::Barred(Barred::Closed(error)) | Self::Refused(error) => error,
+            Self::Barred(Barred::OnProbation) => {
+                codes::TIMEOUT.error("an overdue call keeps the process busy")
+            }
+        }
+    }
+}
+
 /// How far a leader got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Drive {
@@ -69,6 +90,8 @@ pub(super) struct Link {
     pub(super) host: Arc<dyn Host>,
     /// Wakes the pump: something changed that it has to look at.
     pub(super) pump: Notify,
+    /// Wakes calls that wait for the end of a probation.
+    calm: Notify,
     table: Mutex<Table>,
     inbound: Mutex<Inbound>,
     outbound: Mutex<Outbound>,
@@ -76,6 +99,8 @@ pub(super) struct Link {
     inbox: Mutex<Vec<Incoming>>,
     cancels: AtomicBool,
     n_dropped: AtomicU64,
+    /// Lines that were read, for the pump to see whether a leading caller still reads.
+    n_read: AtomicU64,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -94,6 +119,7 @@ impl Link {
         let link = Self {
             group: running.group,
             pump: Notify::new(),
+            calm: Notify::new(),
             table: Mutex::new(Table::new()),
             inbound: Mutex::new(Inbound::new(running.stdout, &limits, times.flood_patience)),
             outbound: Mutex::new(Outbound::new(running.stdin, limits.frame_bytes)),
@@ -101,6 +127,7 @@ impl Link {
             inbox: Mutex::new(Vec::new()),
             cancels: AtomicBool::new(false),
             n_dropped: AtomicU64::new(0),
+            n_read: AtomicU64::new(0),
             limits,
             times,
             clock,
@@ -138,6 +165,10 @@ impl Link {
         self.table().closed().is_some()
     }
 
+    pub(super) fn n_read(&self) -> u64 {
+        self.n_read.load(Ordering::Relaxed)
+    }
+
     pub(super) fn n_discarded(&self) -> u64 {
         self.table().n_discarded
     }
@@ -147,10 +178,11 @@ impl Link {
     }
 
     /// Sends one call. Fails without having sent anything.
-    pub(super) fn call(self: &Arc<Self>, request: &Request<'_>) -> Result<Flight, PluginError> {
+    pub(super) fn call(self: &Arc<Self>, request: &Request<'_>) -> Result<Flight, Unsent> {
         let now = self.clock.now();
         let left = request.deadline.at.saturating_duration_since(now);
-        let until = self.clock.unix_ms_at(request.deadline.at);
+        let left = kodex_plugin::clock::millis(left);
+        let until = self.clock.unix_ms().saturating_add(left);
         let payload = request.payload.text();
         self.begin(request.deadline.at, Expected::Reply, method::CALL, |out| {
             out.extend_from_slice(b"{\"kind\":\"");
@@ -160,7 +192,7 @@ impl Link {
             out.extend_from_slice(b",\"payload\":");
             push_document(out, payload);
             out.extend_from_slice(b",\"timeout_ms\":");
-            push_number(out, kodex_plugin::clock::millis(left));
+            push_number(out, left);
             out.extend_from_slice(b",\"deadline_unix_ms\":");
             push_number(out, until);
             out.push(b'}');
@@ -173,7 +205,7 @@ impl Link {
         method: &str,
         params: &str,
         deadline_at: Instant,
-    ) -> Result<Flight, PluginError> {
+    ) -> Result<Flight, Unsent> {
         self.begin(deadline_at, Expected::Result, method, |out| {
             push_document(out, params);
         })
@@ -185,10 +217,12 @@ impl Link {
         expected: Expected,
         method: &str,
         params: impl FnOnce(&mut Vec<u8>),
-    ) -> Result<Flight, PluginError> {
+    ) -> Result<Flight, Unsent> {
         let (id, wake_pump) = {
             let mut table = self.table();
-            let id = table.insert(deadline_at, expected)?;
+            let id = table
+                .insert(deadline_at, expected)
+                .map_err(Unsent::Barred)?;
             let early = |wakes_at: Instant| deadline_at < wakes_at;
             (id, table.pump_wakes_at.is_none_or(early))
         };
@@ -203,7 +237,7 @@ impl Link {
         });
         if let Err(refused) = sent {
             self.table().withdraw(id);
-            return Err(self.refused(refused));
+            return Err(Unsent::Refused(self.refused(refused)));
         }
         if wake_pump {
             self.pump.notify_one();
@@ -333,7 +367,7 @@ impl Link {
                 Err(error) => break Err(error),
             }
         };
-        self.table().n_read += n_lines;
+        self.n_read.fetch_add(n_lines, Ordering::Relaxed);
         inbound.note_partial(n_lines > 0, || self.clock.now());
         match outcome {
             Ok(()) => inbound.paused_until.is_none(),
@@ -410,6 +444,8 @@ impl Link {
             }
             Delivered::Late => {
                 table.n_discarded += u64::from(!cancelled);
+                drop(table);
+                self.calm.notify_waiters();
                 Cost::Answer
             }
             Delivered::Unknown => {
@@ -481,8 +517,7 @@ impl Link {
         loop {
             let look = self.table().look(id, cx.waker());
             match look {
-                Look::Answered(answer) => {
-                    let hand_over = self.table().step_down(id);
+                Look::Answered { answer, hand_over } => {
                     if hand_over {
                         self.pump.notify_one();
                     }
@@ -568,6 +603,20 @@ impl Link {
             waker.wake();
         }
         self.pump.notify_one();
+        self.calm.notify_waiters();
+    }
+
+    /// Waits until it is known whether the process lives on.
+    pub(super) async fn probation_over(&self) {
+        loop {
+            let calm = self.calm.notified();
+            let mut calm = std::pin::pin!(calm);
+            calm.as_mut().enable();
+            if !self.table().is_on_probation() {
+                return;
+            }
+            calm.await;
+        }
     }
 
     pub(super) fn closed(&self) -> Option<PluginError> {

@@ -37,7 +37,7 @@ pub(crate) mod tail;
 pub use options::{WorkerOptions, WorkerTimes};
 
 use self::{
-    link::Link,
+    link::{Link, Unsent},
     session::session,
     shared::{Phase, Shared},
 };
@@ -193,9 +193,9 @@ impl Worker {
             loop {
                 let link = self.link().await?;
                 match link.call(&request) {
-                    // Nothing was sent: the process was given up in between.
-                    Err(_) if link.is_closed() => {}
-                    begun => return begun,
+                    Ok(flight) => return Ok(flight),
+                    Err(Unsent::Refused(error)) => return Err(error),
+                    Err(Unsent::Barred(_)) => link.probation_over().await,
                 }
             }
         };
@@ -290,8 +290,8 @@ impl Plugin for Worker {
         if let Some(link) = up {
             match link.call(&request) {
                 Ok(flight) => return Call::pending(async move { flight.await.map(Reply) }),
-                Err(_) if link.is_closed() => {}
-                Err(error) => return Call::Ready(Err(error)),
+                Err(Unsent::Refused(error)) => return Call::Ready(Err(error)),
+                Err(Unsent::Barred(_)) => {}
             }
         }
         Call::pending(self.slow_call(request))

@@ -154,14 +154,14 @@ impl Pump {
         }
         match self.tick_at {
             Some(tick_at) if now < tick_at => return Some(tick_at),
-            Some(_) if table.n_read == self.n_read => {
+            Some(_) if link.n_read() == self.n_read => {
                 table.leader = Leader::Pump;
                 self.tick_at = None;
                 return None;
             }
             Some(_) | None => {}
         }
-        self.n_read = table.n_read;
+        self.n_read = link.n_read();
         self.tick_at = Some(now + TICK);
         self.tick_at
     }

@@ -1,7 +1,7 @@
 //! The requests that are in flight in one process, and who reads its answers at the moment.
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     task::Waker,
     time::{Duration, Instant},
 };
@@ -45,6 +45,17 @@ struct Entry {
     /// Set when the process was told that the answer is no longer wanted. Without an answer by
     /// then, the process ends.
     end_at: Option<Instant>,
+    /// Its deadline passed, and the process has only the grace left to answer.
+    overdue: bool,
+}
+
+/// Why a request cannot be begun.
+#[derive(Debug)]
+pub(super) enum Barred {
+    /// The process is given up, for this reason.
+    Closed(PluginError),
+    /// The process has an overdue request. Within the grace it is known whether it lives on.
+    OnProbation,
 }
 
 /// What the process's answer to a request was good for.
@@ -61,8 +72,8 @@ pub(super) enum Delivered {
 /// What a caller finds when it looks.
 #[derive(Debug)]
 pub(super) enum Look {
-    /// Its answer.
-    Answered(Answer),
+    /// Its answer, and whether the pump has to read from now on.
+    Answered { answer: Answer, hand_over: bool },
     /// None yet; the caller reads the pipe, and tells the pump if that did so until now.
     Lead { tell_pump: bool },
     /// None yet; somebody else reads.
@@ -71,16 +82,15 @@ pub(super) enum Look {
 
 #[derive(Debug)]
 pub(super) struct Table {
-    entries: HashMap<u64, Entry>,
+    entries: BTreeMap<u64, Entry>,
     last_id: u64,
     n_waiting: usize,
+    n_overdue: usize,
     pub(super) leader: Leader,
     /// When the pump wakes up by itself; a request that is due earlier has to wake it.
     pub(super) pump_wakes_at: Option<Instant>,
     /// Set once, when the process is given up.
     closed: Option<PluginError>,
-    /// Lines that were read, for the pump to see whether a leading caller still reads.
-    pub(super) n_read: u64,
     /// Answers that came too late, twice, or to no request.
     pub(super) n_discarded: u64,
 }
@@ -101,25 +111,28 @@ pub(super) struct Expired {
 impl Table {
     pub(super) fn new() -> Self {
         Self {
-            entries: HashMap::new(),
+            entries: BTreeMap::new(),
             last_id: 0,
             n_waiting: 0,
+            n_overdue: 0,
             leader: Leader::Pump,
             pump_wakes_at: None,
             closed: None,
-            n_read: 0,
             n_discarded: 0,
         }
     }
 
-    /// A new request. Fails with what ended the process.
+    /// A new request.
     pub(super) fn insert(
         &mut self,
         deadline_at: Instant,
         expected: Expected,
-    ) -> Result<u64, PluginError> {
+    ) -> Result<u64, Barred> {
         if let Some(error) = &self.closed {
-            return Err(error.clone());
+            return Err(Barred::Closed(error.clone()));
+        }
+        if self.n_overdue > 0 && expected == Expected::Reply {
+            return Err(Barred::OnProbation);
         }
         self.last_id += 1;
         self.n_waiting += 1;
@@ -128,6 +141,7 @@ impl Table {
             deadline_at,
             expected,
             end_at: None,
+            overdue: false,
         };
         self.entries.insert(self.last_id, entry);
         Ok(self.last_id)
@@ -140,6 +154,11 @@ impl Table {
         {
             self.n_waiting -= 1;
         }
+    }
+
+    /// Whether an overdue request decides at present whether the process lives on.
+    pub(super) fn is_on_probation(&self) -> bool {
+        self.n_overdue > 0
     }
 
     pub(super) fn closed(&self) -> Option<&PluginError> {
@@ -185,8 +204,9 @@ impl Table {
                 if entry.end_at.is_none() {
                     self.entries.remove(&id);
                 }
+                let hand_over = self.step_down(id);
                 match answered {
-                    Caller::Answered(answer) => Look::Answered(answer),
+                    Caller::Answered(answer) => Look::Answered { answer, hand_over },
                     Caller::Waiting(_) | Caller::Gone => Look::Follow,
                 }
             }
@@ -199,6 +219,7 @@ impl Table {
             return Delivered::Unknown;
         };
         if entry.end_at.take().is_some() {
+            self.n_overdue -= usize::from(std::mem::take(&mut entry.overdue));
             if matches!(entry.caller, Caller::Gone) {
                 self.entries.remove(&id);
             }
@@ -225,6 +246,8 @@ impl Table {
                 self.n_waiting -= 1;
                 // A caller that leaves early leaves the process the time that it was promised.
                 entry.end_at = Some(entry.deadline_at.max(now + grace));
+                entry.overdue = entry.deadline_at <= now;
+                self.n_overdue += usize::from(entry.overdue);
                 true
             }
             Caller::Answered(_) | Caller::Gone => {
@@ -247,6 +270,8 @@ impl Table {
                 expired.cancel.push(*id);
                 entry.caller = Caller::Answered(Err(error.clone()));
                 entry.end_at = Some(now + grace);
+                entry.overdue = true;
+                self.n_overdue += 1;
                 self.n_waiting -= 1;
             }
             let due_at = match (&entry.caller, entry.end_at) {
@@ -276,7 +301,9 @@ impl Table {
                 entry.caller = Caller::Answered(Err(error.clone()));
             }
             entry.end_at = None;
+            entry.overdue = false;
         }
+        self.n_overdue = 0;
         self.entries
             .retain(|_, entry| !matches!(entry.caller, Caller::Gone));
         self.n_waiting = 0;

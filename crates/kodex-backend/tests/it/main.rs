@@ -16,5 +16,7 @@ mod python_inspect;
 mod python_interpreter;
 #[cfg(feature = "worker")]
 mod python_world;
+#[cfg(all(feature = "native", feature = "suite", feature = "worker"))]
+mod suite;
 #[cfg(feature = "worker")]
 mod support;
