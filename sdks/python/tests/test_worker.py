@@ -356,6 +356,14 @@ class Deadlines(WorkerTest):
         left = client.call("h", timeout=5)["reply"]
         self.assertTrue(4 < left <= 5, left)
 
+    def test_a_timer_that_the_plugin_took_is_taken_back(self):
+        body = "if payload: signal.setitimer(signal.ITIMER_REAL, 0)\nelse: time.sleep(60)"
+        client = self.hook(body, HEAD + "import signal\n")
+        self.assertEqual(client.call("h", True, timeout=0.1), {})
+        # The next call finds no timer left once the first deadline is past.
+        time.sleep(0.2)
+        self.check_broken_off(client, False)
+
     def test_an_alarm_of_the_plugins_own_is_its_business(self):
         client = self.hook(
             "signal.signal(signal.SIGALRM, signal.SIG_IGN)\nreturn 1", HEAD + "import signal\n"
@@ -631,6 +639,25 @@ class Coroutines(WorkerTest):
             """
         )
         self.assertEqual(client.call("any"), {"reply": "any"})
+
+
+class Bounds(WorkerTest):
+    def test_they_are_those_that_the_host_told(self):
+        path = self.folder.write("p.py", HEAD + "@plugin.hook('h')\ndef h(p): return p\n")
+        client = RawClient("--file", path)
+        self.addCleanup(client.__exit__)
+        params = {
+            "contract": {"version": 1, "features": []},
+            "plugin": "p",
+            "context": {},
+            "limits": {"frame_bytes": 4096, "depth": 100},
+        }
+        self.assertIn("result", client.request("initialize", params))
+        deep = json.loads("[" * 90 + "]" * 90)
+        self.assertEqual(client.call("h", deep), {"reply": deep})
+        self.assertEqual(client.call("h", [deep] * 2), {"reply": [deep] * 2})
+        client.start_call("h", "x" * 5000)
+        self.assertEqual(client.message()["error"]["data"]["code"], "wire.frame.too_long")
 
 
 class Starting(WorkerTest):

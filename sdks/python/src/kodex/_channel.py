@@ -240,7 +240,7 @@ class Channel:
         try:
             if len(line) > self.frame_bytes and len(line.rstrip(b"\r\n")) > self.frame_bytes:
                 raise _too_long(self.frame_bytes)
-            ident, method, params, answer = parse(line.decode())
+            ident, method, params, answer = parse(line.decode(), self.depth)
         except UnicodeDecodeError:
             self.fail(None, WireError(PARSE, "wire.frame.syntax", "the line is no UTF-8"))
             return None

@@ -59,17 +59,15 @@ class Deadline:
     def start(self, seconds):
         """The handler starts and has so much time."""
         self.wanted = True
-        self.at = monotonic() + seconds + GRACE
-        if not self.rings_at or self.rings_at > self.at:
+        now = monotonic()
+        self.at = now + seconds + GRACE
+        # A time in the past means that the timer was never set, or that the plugin took it away.
+        if not now < self.rings_at <= self.at:
             self._set(seconds + GRACE)
 
     def _set(self, seconds):
         self.rings_at = monotonic() + seconds
         _signal.setitimer(_signal.ITIMER_REAL, seconds, REMINDER)
-
-    def stop(self):
-        """The handler ended."""
-        self.at = 0.0
 
     def withdraw(self):
         """Nobody wants the answer any more; the handler, which waits for the host, is told."""

@@ -37,18 +37,18 @@ class WireError(Exception):
         self.traceback = traceback
 
 
-def parse(text):
+def parse(text, depth=DEPTH):
     """One line as ``(id, method, params, answer)``.
 
     A request has id and method, a notification no id, an answer no method; ``answer`` is then the
     whole message. Raises ``WireError``.
     """
-    call = _parse_call(text)
+    call = _parse_call(text, depth)
     if call is not None:
         return call
     try:
-        if nests_deeper(text, DEPTH):
-            raise WireError(PARSE, "wire.frame.too_deep", f"the line nests deeper than {DEPTH}")
+        if nests_deeper(text, depth):
+            raise WireError(PARSE, "wire.frame.too_deep", f"the line nests deeper than {depth}")
         message = loads_envelope(text)
     except (ValueError, RecursionError) as error:
         raise WireError(PARSE, "wire.frame.syntax", f"the line is no JSON: {error}") from None
@@ -57,7 +57,7 @@ def parse(text):
     return _check_envelope(message)
 
 
-def _parse_call(text):
+def _parse_call(text, depth):
     """The form in which the host writes a call, read in one step; ``None`` for any other line.
 
     It is as strict as the general way: head, number and tail are compared character by character,
@@ -70,7 +70,7 @@ def _parse_call(text):
     if comma < 0 or text[comma + 1 : start] != _CALL:
         return None
     digits = text[22:comma]
-    if not (digits.isdigit() and digits.isascii()) or nests_deeper(text, DEPTH):
+    if not (digits.isdigit() and digits.isascii()) or nests_deeper(text, depth):
         return None
     try:
         params, end = scan(text, start)

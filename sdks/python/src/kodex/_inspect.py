@@ -57,6 +57,8 @@ class Inspector:
     def inspect(self, params):
         """Imports, builds and, as the first runtime did, activates one plugin."""
         kind, place, path, context = _read_params(params)
+        by_name = params.get("contexts")
+        by_name = by_name if type(by_name) is dict else {}
         add_paths(path)
         try:
             plugin = load((kind, place))
@@ -64,7 +66,7 @@ class Inspector:
                 declared = plugin.declaration()
             else:
                 name = plugin.manifest.name
-                _activate(plugin, context)
+                _activate(plugin, by_name.get(name, context))
                 declared = _declared_by(name, plugin.manifest)
         except LoadFailure as failure:
             raise failure_of_load(failure) from None
