@@ -92,8 +92,7 @@ fn check(runtime: &Runtime, one_path: bool) -> Checked {
 
 fn shown(checked: &Checked, invocation: &Invocation) -> String {
     let screen = invocation.stdout;
-    let show = |found: &Finding| finding::shown(&finding::placed(found), None, screen) + "\n";
-    let findings: String = checked.findings.iter().map(show).collect();
+    let findings = finding::report(&checked.findings, screen);
     let n = |severity| {
         checked
             .findings

@@ -119,16 +119,21 @@ fn is_syntax(text: &str) -> bool {
     toml::from_str::<toml::Table>(text).is_err()
 }
 
-/// The first line without the list of everything that would have been right; that is the hint's.
+/// For unknown keys the list of everything that would have been right is the hint's.
 fn spoken(message: &str) -> String {
-    let message = message.split(", expected").next().unwrap_or(message);
-    message
-        .replace("unknown field", "unknown key")
-        .replace("missing field", "missing key")
+    match message.strip_prefix("unknown field") {
+        Some(rest) => format!(
+            "unknown key{}",
+            rest.split(", expected").next().unwrap_or(rest)
+        ),
+        None => message.replace("missing field", "missing key"),
+    }
 }
 
 fn advice(message: &str) -> Option<String> {
-    let (head, tail) = message.split_once(", expected")?;
+    let (head, tail) = message
+        .strip_prefix("unknown field")?
+        .split_once(", expected")?;
     let mut known = tail.split('`').skip(1).step_by(2);
     let wrong = head.split('`').nth(1)?;
     match suggest::closest(wrong, known.clone()) {

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 /// One file as written.
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
 pub(super) struct Raw {
     pub(super) plugin_dirs: Option<Vec<PathBuf>>,
     pub(super) source: Vec<RawSource>,
@@ -23,14 +23,14 @@ pub(super) struct Raw {
 
 /// One more place in which plugins lie.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table")]
 pub(super) struct RawSource {
     pub(super) path: PathBuf,
 }
 
 /// What the user says about one plugin.
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
 pub(super) struct RawPlugin {
     pub(super) enabled: Option<bool>,
     pub(super) priority: Option<toml::Spanned<i32>>,
@@ -39,7 +39,7 @@ pub(super) struct RawPlugin {
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
 pub(super) struct RawPython {
     pub(super) interpreter: Option<PathBuf>,
     pub(super) entry_points: Option<bool>,
@@ -47,7 +47,7 @@ pub(super) struct RawPython {
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
 pub(super) struct RawGuard {
     pub(super) concurrency: Option<Positive>,
     pub(super) event_budget: Option<Span>,
@@ -56,7 +56,7 @@ pub(super) struct RawGuard {
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
 pub(super) struct RawBreaker {
     pub(super) window: Option<Positive>,
     pub(super) min_calls: Option<Positive>,
@@ -65,7 +65,7 @@ pub(super) struct RawBreaker {
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
 pub(super) struct RawLimits {
     pub(super) frame_bytes: Option<Positive>,
     pub(super) depth: Option<Positive>,

@@ -1,9 +1,9 @@
 //! Findings for people: `error[code]: text`, the place in the file, and what to do.
 
-use std::{fmt::Write as _, fs::File, io::Read, ops::Range};
+use std::{fs::File, io::Read, ops::Range};
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
-use kodex::{Diagnostic, Position, Severity};
+use kodex::{Diagnostic, Finding, Position, Severity};
 
 use super::{style, text};
 use crate::invocation::Screen;
@@ -22,46 +22,83 @@ pub(crate) fn print(found: &Diagnostic, source: Option<&str>, stderr: Screen) {
     );
 }
 
+/// The findings of a report. What is the same for many candidates is said once, with every place.
+pub(crate) fn report(findings: &[Finding], screen: Screen) -> String {
+    let mut out = String::new();
+    let mut rest: Vec<Diagnostic> = findings.iter().map(placed).collect();
+    while !rest.is_empty() {
+        let found = rest.remove(0);
+        let (same, others) = rest.into_iter().partition(|other| is_same(&found, other));
+        rest = others;
+        let places: String = same
+            .iter()
+            .map(|other: &Diagnostic| place(other, screen))
+            .collect();
+        out += &title(&found, screen);
+        out += &at(&found, None, screen);
+        out += &places;
+        out += &help(&found, screen);
+        out.push('\n');
+    }
+    out
+}
+
+/// Whether two findings differ in nothing but the file.
+fn is_same(one: &Diagnostic, other: &Diagnostic) -> bool {
+    let parts = |found: &Diagnostic| {
+        (
+            found.code.clone(),
+            found.message.clone(),
+            found.hint.clone(),
+        )
+    };
+    one.position.is_none() && other.position.is_none() && parts(one) == parts(other)
+}
+
 /// A finding of a report, with the candidate as its place where it has no other.
-pub(crate) fn placed(finding: &kodex::Finding) -> Diagnostic {
+pub(crate) fn placed(finding: &Finding) -> Diagnostic {
     let mut found = finding.diagnostic.clone();
-    found.file = found
-        .file
-        .or_else(|| Some(finding.source.clone()).filter(|source| !source.is_empty()));
+    let source = Some(finding.source.clone()).filter(|source| !source.is_empty());
+    found.file = found.file.or(source);
     found
 }
 
 /// A finding as text. `source` is the text that the position lies in; without it the file is read.
 pub(crate) fn shown(found: &Diagnostic, source: Option<&str>, screen: Screen) -> String {
-    let mut out = title(found, screen);
+    title(found, screen) + &at(found, source, screen) + &help(found, screen)
+}
+
+/// The place: with its line where that can be shown.
+fn at(found: &Diagnostic, source: Option<&str>, screen: Screen) -> String {
     let excerpt = found.position.and_then(|at| match source {
         Some(source) => excerpt(found, source, at, screen),
         None => excerpt(found, &read(found.file.as_deref()?)?, at, screen),
     });
-    match (excerpt, place(found)) {
-        (Some(excerpt), _) => {
-            out.push_str(excerpt.trim_end_matches('\n'));
-            out.push('\n');
-        }
-        (None, Some(place)) if !place.is_empty() => {
-            let _ = writeln!(
-                out,
-                " {} {}",
-                style::paint("-->", style::FAINT, screen),
-                text::line(&place)
-            );
-        }
-        (None, _) => {}
+    match excerpt {
+        Some(excerpt) => excerpt.trim_end_matches('\n').to_owned() + "\n",
+        None => place(found, screen),
     }
-    if let Some(hint) = &found.hint {
-        let _ = writeln!(
-            out,
-            "{}: {}",
-            style::paint("help", style::GOOD, screen),
-            indented(hint)
-        );
-    }
-    out
+}
+
+fn place(found: &Diagnostic, screen: Screen) -> String {
+    let Some(file) = &found.file else {
+        return String::new();
+    };
+    let place = match found.position {
+        Some(at) => format!("{file}:{}:{}", at.line, at.column),
+        None => file.clone(),
+    };
+    let arrow = style::paint("-->", style::FAINT, screen);
+    format!(" {arrow} {}\n", text::line(&place))
+}
+
+fn help(found: &Diagnostic, screen: Screen) -> String {
+    let help = style::paint("help", style::GOOD, screen);
+    found
+        .hint
+        .as_ref()
+        .map(|hint| format!("{help}: {}\n", indented(hint)))
+        .unwrap_or_default()
 }
 
 fn title(found: &Diagnostic, screen: Screen) -> String {
@@ -81,14 +118,6 @@ fn title(found: &Diagnostic, screen: Screen) -> String {
 /// Texts of several lines keep them, set in, so that no line of a plugin looks like one of ours.
 fn indented(message: &str) -> String {
     text::block(message.trim_end()).replace('\n', "\n    ")
-}
-
-fn place(found: &Diagnostic) -> Option<String> {
-    let file = found.file.as_deref()?;
-    Some(match found.position {
-        Some(at) => format!("{file}:{}:{}", at.line, at.column),
-        None => file.to_owned(),
-    })
 }
 
 fn read(file: &str) -> Option<String> {

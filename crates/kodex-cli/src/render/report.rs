@@ -9,11 +9,7 @@ use crate::invocation::Screen;
 
 /// The report; `full` adds the plugins that are well.
 pub(crate) fn doctor(doctor: &Doctor, full: bool, screen: Screen) -> String {
-    let mut out = String::new();
-    for finding in &doctor.findings {
-        out.push_str(&finding::shown(&finding::placed(finding), None, screen));
-        out.push('\n');
-    }
+    let mut out = finding::report(&doctor.findings, screen);
     if full && !doctor.plugins.is_empty() {
         let rows: Vec<_> = doctor.plugins.iter().map(row).collect();
         out.push_str(&table::shown(

@@ -67,9 +67,6 @@ mod tests {
             vec!["longer".to_owned(), "x\ny".to_owned()],
         ];
         let got = shown(&["NAME", "WHAT"], &rows, plain);
-        assert_eq!(
-            got,
-            "NAME     WHAT\na        one\\u{1b}[31m\nlonger   x\\ny\n"
-        );
+        assert_eq!(got, "NAME    WHAT\na       one\\u{1b}[31m\nlonger  x\\ny\n");
     }
 }

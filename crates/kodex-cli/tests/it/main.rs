@@ -1,0 +1,12 @@
+//! The real program on real plugins: one binary for all tests of the command line.
+
+mod bad_input;
+mod config;
+mod dev;
+mod first_runtime;
+mod scaffold;
+mod scale;
+mod signals;
+mod terminal;
+mod verbs;
+mod world;
