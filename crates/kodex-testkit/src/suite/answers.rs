@@ -1,12 +1,12 @@
 //! What hooks and tools answer: to an empty object, to odd payloads, to the author's samples, and
 //! under names that were never declared.
 
-use kodex_plugin::{
-    Json, Limits, Manifest, PluginError, Reply, RequestKind, Tool, json, manifest::Subscription,
-};
+use std::collections::BTreeSet;
+
+use kodex_plugin::{Json, Manifest, PluginError, Reply, RequestKind, Tool, manifest::Subscription};
 
 use super::{
-    Run, odd,
+    Run, form, odd,
     probe::{self, Probe},
 };
 
@@ -48,32 +48,23 @@ impl Run<'_> {
         }
     }
 
-    /// Sends every odd payload and gives the answers; a hook or tool that panics, hangs or floods
-    /// is found once, with the first payload that did it.
+    /// Sends every odd payload and gives the answers. Each kind of fault is told once, with the first
+    /// payload that showed it.
     fn odd_payloads(&mut self, kind: RequestKind, name: &str) -> Vec<Result<Reply, PluginError>> {
         let mut answers = Vec::new();
-        let mut told_panic = false;
-        let mut told_size = false;
+        let mut told = BTreeSet::new();
         for (label, payload) in odd::payloads() {
-            match self.ask(kind, name, &payload) {
-                Probe::Done(answer) => {
-                    let refusal = answer.as_ref().ok().and_then(refused_size);
-                    if let Some(refusal) = refusal.filter(|_| !told_size) {
-                        told_size = true;
-                        self.tell_size(kind, name, label, &refusal);
-                    }
-                    answers.push(answer);
-                }
-                Probe::Panicked(message) if !told_panic => {
-                    told_panic = true;
-                    self.tell_panic(kind, name, label, &message);
-                }
+            let probe = self.ask(kind, name, &payload);
+            if let Some(fault) = fault(kind, name, &payload, &probe)
+                && told.insert(fault.how)
+            {
+                self.tell(kind, name, label, &fault);
+            }
+            match probe {
+                Probe::Done(answer) => answers.push(answer),
                 Probe::Panicked(_) => {}
                 // Each further wait would cost the whole limit and say the same.
-                Probe::Stuck => {
-                    self.tell_stuck(kind, name, label);
-                    return answers;
-                }
+                Probe::Stuck => break,
             }
         }
         answers
@@ -82,20 +73,17 @@ impl Run<'_> {
     pub(super) fn samples_are_accepted(&mut self) {
         for sample in &self.suite.samples {
             let (kind, name) = (sample.kind, sample.name.as_str());
-            let label = "the author's sample";
-            match self.ask(kind, name, &sample.payload) {
-                Probe::Done(Ok(reply)) => {
-                    if let Some(refusal) = refused_size(&reply) {
-                        self.tell_size(kind, name, label, &refusal);
-                    }
-                }
-                Probe::Done(Err(error)) => self.error(
-                    &format!("suite.{}.refused", kind.as_str()),
-                    format!("{} {name:?} failed on a sample: {error}", kind.as_str()),
+            let probe = self.ask(kind, name, &sample.payload);
+            if let Some(fault) = fault(kind, name, &sample.payload, &probe) {
+                self.tell(kind, name, "the author's sample", &fault);
+            }
+            if let Probe::Done(Err(error)) = probe {
+                let word = kind.as_str();
+                self.error(
+                    &format!("suite.{word}.refused"),
+                    format!("{word} {name:?} failed on a sample: {error}"),
                     "accept the payload, or correct the sample",
-                ),
-                Probe::Panicked(message) => self.tell_panic(kind, name, label, &message),
-                Probe::Stuck => self.tell_stuck(kind, name, label),
+                );
             }
         }
     }
@@ -154,38 +142,61 @@ impl Run<'_> {
         probe::call(self.plugin, self.suite.limit, kind, name, payload)
     }
 
-    fn tell_panic(&mut self, kind: RequestKind, name: &str, label: &str, message: &str) {
+    fn tell(&mut self, kind: RequestKind, name: &str, label: &str, fault: &Fault) {
         let word = kind.as_str();
         self.error(
-            &format!("suite.{word}.panicked"),
-            format!("{word} {name:?} panicked on {label}: {message}"),
-            "check the payload and return an error instead",
-        );
-    }
-
-    fn tell_stuck(&mut self, kind: RequestKind, name: &str, label: &str) {
-        let (word, limit) = (kind.as_str(), self.suite.limit);
-        self.error(
-            &format!("suite.{word}.stuck"),
-            format!("{word} {name:?} did not answer {label} within {limit:?}"),
-            "do not block the calling thread; give up before the deadline",
-        );
-    }
-
-    fn tell_size(&mut self, kind: RequestKind, name: &str, label: &str, refusal: &str) {
-        let word = kind.as_str();
-        self.error(
-            &format!("suite.{word}.too_large"),
-            format!("the reply of {word} {name:?} to {label} would be refused: {refusal}"),
-            "bound the reply",
+            &format!("suite.{word}.{}", fault.how),
+            format!("{word} {name:?}, given {label}: {}", fault.message),
+            fault.hint,
         );
     }
 }
 
-fn refused_size(reply: &Reply) -> Option<String> {
-    let text = reply.0.as_ref()?.text();
-    let refusal = json::check(text.as_bytes(), &Limits::default()).err()?;
-    Some(refusal.to_string())
+/// What is wrong with one answer.
+struct Fault {
+    /// The last word of the code.
+    how: &'static str,
+    message: String,
+    hint: &'static str,
+}
+
+fn fault(
+    kind: RequestKind,
+    name: &str,
+    payload: &Json,
+    probe: &Probe<Result<Reply, PluginError>>,
+) -> Option<Fault> {
+    let (how, message, hint) = match probe {
+        Probe::Panicked(message) => (
+            "panicked",
+            format!("it panicked: {message}"),
+            "check the payload and return an error instead",
+        ),
+        Probe::Stuck => (
+            "stuck",
+            "no answer came within the limit".to_owned(),
+            "do not block the calling thread; give up before the deadline",
+        ),
+        // An error is an answer.
+        Probe::Done(Err(_)) => return None,
+        Probe::Done(Ok(reply)) => {
+            if let Some(refusal) = form::size_fault(reply) {
+                let message = format!("the host would refuse the reply: {refusal}");
+                ("too_large", message, "bound the reply")
+            } else if kind == RequestKind::Hook {
+                let refusal = form::reply_fault(name, payload, reply)?;
+                let message = format!("the reply does not fit the hook: {refusal}");
+                (
+                    "reply",
+                    message,
+                    "reply with the type that the hook names, or with nothing",
+                )
+            } else {
+                return None;
+            }
+        }
+    };
+    Some(Fault { how, message, hint })
 }
 
 fn is_silent(answer: &Result<Reply, PluginError>) -> bool {

@@ -12,6 +12,7 @@ use crate::FakeHost;
 
 mod answers;
 mod declaration;
+mod form;
 mod life;
 mod odd;
 mod probe;
@@ -29,13 +30,14 @@ const LIMIT: Duration = Duration::from_secs(5);
 ///
 /// | codes | what is wrong |
 /// |---|---|
-/// | `suite.manifest.*` | the manifest is not in its normal form, says nothing, or changes |
-/// | `suite.hook.*`, `suite.tool.*`, `suite.permission.*` | one declaration or one answer |
+/// | `manifest.*`, `name.*`, `permission.*` | what reading the manifest from a file would also find |
+/// | `suite.manifest.*` | the manifest is not in normal form, says nothing, or changes |
+/// | `suite.hook.*`, `suite.tool.*` | one declaration or one answer |
 /// | `suite.activate.*`, `suite.deactivate.*`, `suite.health.*` | the life of the plugin |
 /// | `suite.cancel.*`, `suite.concurrent.*` | what happens to other calls |
 ///
-/// The last word says how: `panicked`, `stuck`, `failed`, `too_large`, `missing`, `undeclared` and
-/// so on.
+/// The last word says how: `panicked`, `stuck`, `failed`, `too_large`, `reply` (it does not fit the
+/// hook), `missing` (declared, but not answered), `undeclared` (answered, but not declared) and so on.
 ///
 /// A call that blocks its thread is reported as stuck and its thread left behind, because a thread
 /// cannot be stopped from outside. Plugins whose futures need an async runtime are out of the
@@ -56,7 +58,7 @@ const LIMIT: Duration = Duration::from_secs(5);
 ///     .into_iter()
 ///     .map(|finding| finding.code)
 ///     .collect();
-/// assert_eq!(codes, ["suite.manifest.version", "suite.tool.panicked"]);
+/// assert_eq!(codes, ["manifest.version.normalised", "suite.tool.panicked"]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone)]

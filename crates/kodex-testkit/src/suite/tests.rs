@@ -199,23 +199,25 @@ fn a_good_plugin_passes() {
 
 #[test]
 fn declarations_are_judged() {
-    check_declared("suite.manifest.name", |m| {
+    check_declared("name.plugin.invalid", |m| {
         m.name = PluginName::lenient("My Plugin").expect("a lenient name");
     });
-    check_declared("suite.manifest.version", |m| m.version = Version::new("v1"));
-    check_declared("suite.manifest.version", |m| {
+    check_declared("manifest.version.normalised", |m| {
+        m.version = Version::new("v1")
+    });
+    check_declared("manifest.version.invalid", |m| {
         m.version = Version::new("soon")
     });
-    check_declared("suite.manifest.description", |m| {
+    check_declared("manifest.description.blank", |m| {
         m.description = String::new()
     });
-    check_declared("suite.manifest.description", |m| {
-        m.description = "two\nlines".into()
+    check_declared("suite.manifest.canonical", |m| {
+        m.description = " blanks ".into()
     });
-    check_declared("suite.manifest.description", |m| {
-        m.description = "x".repeat(201)
+    check_declared("manifest.description.long", |m| {
+        m.description = "x".repeat(301)
     });
-    check_declared("suite.manifest.capabilities", |m| {
+    check_declared("suite.manifest.canonical", |m| {
         let name = |text: &str| text.parse().expect("a capability");
         m.capabilities = vec![name("b"), name("a")];
     });
@@ -227,21 +229,25 @@ fn declarations_are_judged() {
 
 #[test]
 fn hooks_tools_and_permissions_are_judged() {
-    check_declared("suite.hook.duplicate", |m| m.hooks.push(m.hooks[0].clone()));
-    check_declared("suite.hook.duplicate", |m| {
+    check_declared("manifest.hook.duplicate", |m| {
+        m.hooks.push(m.hooks[0].clone())
+    });
+    check_declared("suite.manifest.names_beside_all", |m| {
         m.hooks
             .push(Subscription::new(HookName::new("*").expect("a hook name")));
     });
-    check_declared("suite.hook.timeout", |m| {
+    check_declared("manifest.timeout.zero", |m| {
         m.hooks[0].timeout = Some(Duration::ZERO)
     });
-    check_declared("suite.tool.duplicate", |m| m.tools.push(m.tools[0].clone()));
-    check_declared("suite.tool.description", |m| {
+    check_declared("manifest.tool.duplicate", |m| {
+        m.tools.push(m.tools[0].clone())
+    });
+    check_declared("manifest.tool.description", |m| {
         m.tools[0].description = "  ".into()
     });
-    check_declared("suite.tool.timeout", |m| m.tools[0].timeout_ms = Some(0));
+    check_declared("manifest.timeout.zero", |m| m.tools[0].timeout_ms = Some(0));
     check_declared("suite.tool.schema", |m| {
-        m.tools[0].input_schema = Some(Json::from(json!([])))
+        m.tools[0].input_schema = Some(Json::from(json!({"type": "object", "required": ["x"]})))
     });
     check_declared("suite.tool.schema", |m| {
         m.tools[0].output_schema = Some(Json::from(json!({"type": "nonsense"})));
@@ -252,11 +258,11 @@ fn hooks_tools_and_permissions_are_judged() {
     };
     check(
         Plain::declaring(|m| m.permissions = vec![wish(" ")]),
-        "suite.permission.reason",
+        "manifest.reason.missing",
     );
     check(
         Plain::declaring(|m| m.permissions = vec![wish("a"), wish("b")]),
-        "suite.permission.duplicate",
+        "manifest.permission.duplicate",
     );
 }
 
@@ -295,6 +301,34 @@ fn bad_answers_are_found_once_each() {
         Plain::declaring(|m| m.tools.push(tool("unwritten", json!({"type": "object"})))),
         "suite.tool.missing",
     );
+}
+
+#[test]
+fn replies_must_fit_their_hook() {
+    let replying = |hook: &'static str, reply: Value| Plain {
+        answer: Box::new(move |request| {
+            let is_meant = request.kind == RequestKind::Hook && request.name == hook;
+            Call::Ready(Ok(if is_meant {
+                Reply::from(reply.clone())
+            } else {
+                Reply::nothing()
+            }))
+        }),
+        ..Plain::declaring(|m| {
+            m.hooks[0].on = HookName::new(hook).expect("a hook name");
+            m.tools.clear();
+        })
+    };
+    check(replying("tool.before", json!({"decision": "deny"})), "");
+    check(
+        replying("tool.before", json!({"decision": "block"})),
+        "suite.hook.reply",
+    );
+    check(
+        replying("prompt.submit", json!({"prompt": "mine"})),
+        "suite.hook.reply",
+    );
+    check(replying("some.other", json!({"prompt": "mine"})), "");
 }
 
 #[test]
