@@ -32,6 +32,8 @@ pub struct Declarant {
     pub root: PathBuf,
     /// For an installed package, the `entry_points.txt` that names it.
     pub named_in: Option<PathBuf>,
+    /// Everything that the user set and that it may be given, as one document for the cache.
+    settings: Option<Json>,
 }
 
 impl Declarant {
@@ -43,9 +45,11 @@ impl Declarant {
             subject: Subject {
                 source: Source::File(file),
                 context,
+                by_name: Json::object(),
             },
             root,
             named_in: None,
+            settings: None,
         }
     }
 
@@ -57,10 +61,21 @@ impl Declarant {
             subject: Subject {
                 source: Source::Object { object, path },
                 context,
+                by_name: Json::object(),
             },
             root: site_dir,
             named_in: Some(named_in),
+            settings: None,
         }
+    }
+
+    /// Adds contexts for plugins of certain names; see [`Subject::by_name`].
+    #[must_use]
+    pub fn with_contexts(mut self, by_name: Json) -> Self {
+        let all = serde_json::json!({"all": self.subject.context.value(), "by_name": by_name.value()});
+        self.settings = Some(Json::from(all));
+        self.subject.by_name = by_name;
+        self
     }
 
     fn item<'a>(&'a self, site_dirs: &[PathBuf]) -> Item<'a> {
@@ -79,7 +94,7 @@ impl Declarant {
         };
         Item {
             name,
-            context: &self.subject.context,
+            context: self.settings.as_ref().unwrap_or(&self.subject.context),
             watched,
         }
     }

@@ -98,6 +98,8 @@ pub(super) fn read_error(error: &ErrorObject) -> PluginError {
         .and_then(|data| data.code.as_deref())
         .filter(|code| is_code(code));
     let message = match error.message.trim() {
+        // The text of an exception is the plugin's own word, kept to the letter; a line is bounded.
+        _ if error.code == code::RAISED => error.message.clone(),
         "" => format!("the plugin answered with error {}", error.code),
         message => clip(message),
     };

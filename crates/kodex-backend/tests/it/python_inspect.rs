@@ -87,6 +87,7 @@ pub(crate) fn subject(file: PathBuf) -> Subject {
     Subject {
         source: Source::File(file),
         context: Json::object(),
+        by_name: Json::object(),
     }
 }
 
@@ -295,6 +296,7 @@ fn the_context_reaches_the_plugin_it_is_meant_for() {
         .map(|org| Subject {
             source: Source::File(file.clone()),
             context: Json::from(json!({"org": org})),
+            by_name: Json::object(),
         })
         .into();
     let got: Vec<_> = workshop.inspect(&subjects).iter().map(shown).collect();
@@ -320,6 +322,7 @@ fn objects_of_packages_are_imported_from_their_directory() {
             path: vec![path.to_owned()],
         },
         context: Json::object(),
+        by_name: Json::object(),
     };
     let subjects = [
         object("pkg.mod:Plugin", &site),

@@ -1,6 +1,5 @@
-//! What a reload compares to decide whether a plugin is still the same: its declaration, its
-//! settings, and size and time of the files in its folder. Only reloads care; a first load pays for
-//! the walk once for each plugin with a folder of its own.
+//! Whether a plugin's files are still the same at a reload: their names, sizes and times. A first load
+//! pays one look at each file, and a walk for each plugin with a folder of its own.
 
 use std::{
     fs,
@@ -9,10 +8,7 @@ use std::{
     path::Path,
 };
 
-use kodex_plugin::{Json, Manifest};
-
 use super::{Candidate, Place};
-use crate::settings::PluginSettings;
 
 /// Folders whose content is not the plugin's own work.
 const PASSED_OVER: &[&str] = &["node_modules", "__pycache__", "target", "dist-info"];
@@ -21,12 +17,8 @@ const PASSED_OVER: &[&str] = &["node_modules", "__pycache__", "target", "dist-in
 const MAX_FILES: usize = 1_000;
 const MAX_DEPTH: usize = 4;
 
-pub(super) fn of(candidate: &Candidate, manifest: &Manifest, settings: &PluginSettings, context: &Json) -> u64 {
+pub(super) fn of(candidate: &Candidate) -> u64 {
     let mut hasher = DefaultHasher::new();
-    candidate.source.hash(&mut hasher);
-    format!("{manifest:?}").hash(&mut hasher);
-    (settings.priority, settings.timeout).hash(&mut hasher);
-    context.text().hash(&mut hasher);
     match &candidate.place {
         Place::PythonFile(file) | Place::PythonObject { file, .. } => stat(file, &mut hasher),
         Place::Manifest { file, root } if file.file_name().is_some_and(|name| name == "kodex.toml") => {

@@ -5,7 +5,7 @@ use std::{fs, io::Read, path::Path, sync::Arc};
 
 use kodex_plugin::{Diagnostic, manifest};
 
-use super::{Candidate, Declared, Judged, Place, Plan};
+use super::{Candidate, Declared, Judged, Place, Plan, Scope};
 use crate::{
     observe::{Record, Status},
     runtime::Shared,
@@ -15,7 +15,12 @@ use crate::{
 const MAX_MANIFEST_BYTES: u64 = 1 << 20;
 
 /// Judges all candidates, in their order.
-pub(super) async fn judge(shared: &Arc<Shared>, plan: &Plan, candidates: Vec<Candidate>) -> Vec<Judged> {
+pub(super) async fn judge(
+    shared: &Arc<Shared>,
+    plan: &Plan,
+    scope: &Scope,
+    candidates: Vec<Candidate>,
+) -> Vec<Judged> {
     let mut judged: Vec<Option<Judged>> = Vec::with_capacity(candidates.len());
     let mut in_code = Vec::new();
     for (index, candidate) in candidates.into_iter().enumerate() {
@@ -31,19 +36,20 @@ pub(super) async fn judge(shared: &Arc<Shared>, plan: &Plan, candidates: Vec<Can
             }
         });
     }
-    for (index, one) in inspect(shared, plan, in_code).await {
+    for (index, one) in inspect(shared, plan, scope, in_code).await {
         judged[index] = Some(one);
     }
     judged.into_iter().flatten().collect()
 }
 
 #[cfg(feature = "worker")]
-async fn inspect(shared: &Arc<Shared>, plan: &Plan, in_code: Vec<(usize, Candidate)>) -> Vec<(usize, Judged)> {
-    super::python::inspect(shared, plan, in_code).await
-}
+use super::python::inspect;
 
 #[cfg(not(feature = "worker"))]
-async fn inspect(_: &Arc<Shared>, _: &Plan, in_code: Vec<(usize, Candidate)>) -> Vec<(usize, Judged)> {
+async fn inspect(
+    _: &Arc<Shared>,
+    _: &Plan,
+    _: &Scope, in_code: Vec<(usize, Candidate)>) -> Vec<(usize, Judged)> {
     let text = "this program was built without support for workers";
     let refuse = |candidate: &Candidate| {
         Record::refused(&candidate.source, Status::Error, Diagnostic::error("load.kind.unsupported", text))

@@ -11,12 +11,12 @@ mod python;
 #[cfg(feature = "worker")]
 mod worker;
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
-use kodex_plugin::{Diagnostic, Manifest};
+use kodex_plugin::{Diagnostic, Manifest, PluginName};
 
 pub use error::LoadError;
-pub(crate) use plan::Plan;
+pub(crate) use plan::{Plan, Scope};
 #[cfg(feature = "worker")]
 pub use plan::Python;
 
@@ -25,12 +25,15 @@ use crate::{
     observe::{Reason, Record, Status},
     register::Slot,
     runtime::Shared,
+    settings::PluginSettings,
 };
 
 /// What one load gives: slots for the catalog, and the ledger.
 #[derive(Default)]
 pub(crate) struct Loaded {
     pub(crate) slots: Vec<Arc<Slot>>,
+    /// Where in `slots` each name stands.
+    names: HashMap<String, usize>,
     pub(crate) records: Vec<Record>,
     pub(crate) absent: Vec<Absent>,
     pub(crate) diagnostics: Vec<Diagnostic>,
@@ -60,14 +63,14 @@ type Judged = Result<Declared, Record>;
 /// # Errors
 /// In strict mode the first line of the ledger that is an error becomes a [`LoadError`].
 pub(crate) async fn load(shared: &Arc<Shared>, plan: &Plan, known: &[Arc<Slot>]) -> Result<Loaded, LoadError> {
-    let sources = plan.sources();
-    let found = discover::discover(&sources.sources);
+    let scope = plan.scope();
+    let found = discover::discover(&scope.sources);
     let mut loaded = Loaded { records: found.records, ..Loaded::default() };
-    loaded.diagnostics.extend(sources.diagnostics);
+    loaded.diagnostics.extend(scope.diagnostics.iter().cloned());
     loaded.diagnostics.extend(found.diagnostics);
-    for judged in manifest::judge(shared, plan, found.candidates).await {
+    for judged in manifest::judge(shared, plan, &scope, found.candidates).await {
         match judged {
-            Ok(declared) => admit(shared, plan, known, declared, &mut loaded),
+            Ok(declared) => admit(&Admission { shared, plan, scope: &scope, known }, declared, &mut loaded),
             Err(record) => refuse(record, None, &mut loaded),
         }
     }
@@ -80,44 +83,70 @@ pub(crate) async fn load(shared: &Arc<Shared>, plan: &Plan, known: &[Arc<Slot>])
     Ok(loaded)
 }
 
+/// What every admission looks at.
+struct Admission<'a> {
+    shared: &'a Arc<Shared>,
+    plan: &'a Plan,
+    scope: &'a Scope,
+    known: &'a [Arc<Slot>],
+}
+
 /// Takes a declared plugin into the set, unless its settings or another plugin stand against it.
-fn admit(shared: &Arc<Shared>, plan: &Plan, known: &[Arc<Slot>], declared: Declared, loaded: &mut Loaded) {
+fn admit(to: &Admission<'_>, declared: Declared, loaded: &mut Loaded) {
     let Declared { candidate, manifest, notes } = declared;
     let name = manifest.name.clone();
-    let settings = plan.settings_of(name.as_str());
-    if !settings.enabled {
-        let text = format!("plugin '{name}' is not enabled");
-        let found = Diagnostic::note("load.not_enabled", text)
-            .with_plugin(name.as_str())
-            .with_hint(format!("set `enabled = true` under [plugin.{name}] in .kodex/config.toml"));
-        let record = Record { plugin_name: name.to_string(), ..Record::refused(&candidate.source, Status::Skipped, found) };
+    let settings = to.plan.settings_of(name.as_str());
+    if let Err(record) = may_join(&candidate, &name, &settings, loaded) {
         return refuse(record, Some(name.as_str()), loaded);
     }
-    if let Some(first) = loaded.slots.iter().find(|slot| slot.name == name) {
-        let text = format!("Duplicate plugin name '{name}' is not allowed");
-        let found = Diagnostic::error("load.name.duplicate", text)
-            .with_plugin(name.as_str())
-            .with_hint(format!("'{}' has the name already; rename one of the two", first.source));
-        return refuse(Record::refused(&candidate.source, Status::Error, found), Some(name.as_str()), loaded);
-    }
-    let context = plan.context_of(&settings);
-    let fingerprint = fingerprint::of(&candidate, &manifest, &settings, &context);
-    if let Some(kept) = known.iter().find(|slot| slot.name == name && slot.fingerprint == fingerprint) {
-        loaded.records.push(Record::loaded(&candidate.source, name.as_str(), notes));
-        loaded.slots.push(kept.clone());
-        return;
-    }
-    match open::open(shared, plan, &candidate, manifest) {
-        Ok(plugin) => {
+    let context = to.plan.context_of(&settings);
+    let fingerprint = fingerprint::of(&candidate);
+    let is_same = |slot: &&Arc<Slot>| {
+        slot.source == candidate.source
+            && slot.fingerprint == fingerprint
+            && slot.manifest == manifest
+            && slot.settings == settings
+            && slot.context == context
+    };
+    let slot = match to.known.iter().find(is_same) {
+        Some(kept) => Ok(kept.clone()),
+        None => open::open(to, &candidate, manifest).map(|plugin| {
+            Arc::new(Slot::new(plugin, candidate.source.clone(), fingerprint, settings, context))
+        }),
+    };
+    match slot {
+        Ok(slot) => {
             loaded.records.push(Record::loaded(&candidate.source, name.as_str(), notes));
-            let slot = Slot::new(plugin, candidate.source, fingerprint, settings, context);
-            loaded.slots.push(Arc::new(slot));
+            loaded.names.insert(name.to_string(), loaded.slots.len());
+            loaded.slots.push(slot);
         }
         Err(found) => {
             let found = found.with_plugin(name.as_str());
             refuse(Record::refused(&candidate.source, Status::Error, found), Some(name.as_str()), loaded);
         }
     }
+}
+
+/// Whether the settings enable a plugin and its name is free.
+fn may_join(
+    candidate: &Candidate,
+    name: &PluginName,
+    settings: &PluginSettings,
+    loaded: &Loaded,
+) -> Result<(), Record> {
+    if !settings.enabled {
+        let found = Diagnostic::note("load.not_enabled", format!("plugin '{name}' is not enabled"))
+            .with_plugin(name.as_str())
+            .with_hint(format!("set `enabled = true` under [plugin.{name}] in .kodex/config.toml"));
+        let record = Record::refused(&candidate.source, Status::Skipped, found);
+        return Err(Record { plugin_name: name.to_string(), ..record });
+    }
+    let Some(first) = loaded.names.get(name.as_str()) else { return Ok(()) };
+    let first = &loaded.slots[*first].source;
+    let found = Diagnostic::error("load.name.duplicate", format!("Duplicate plugin name '{name}' is not allowed"))
+        .with_plugin(name.as_str())
+        .with_hint(format!("'{first}' has the name already; rename one of the two"));
+    Err(Record::refused(&candidate.source, Status::Error, found))
 }
 
 fn refuse(record: Record, name: Option<&str>, loaded: &mut Loaded) {

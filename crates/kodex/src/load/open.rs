@@ -6,19 +6,17 @@ use std::{path::PathBuf, sync::Arc};
 use kodex_backend::{Backend, Launch, NativeBackend, OpenError, Package};
 use kodex_plugin::{Call, Diagnostic, Manifest, Plugin, Reply, Request, manifest::Run};
 
-use super::{Candidate, Place, Plan};
-use crate::runtime::Shared;
+use super::{Admission, Candidate, Place};
 
 /// Opens a plugin. Nothing is started.
 pub(super) fn open(
-    shared: &Arc<Shared>,
-    plan: &Plan,
+    to: &Admission<'_>,
     candidate: &Candidate,
     manifest: Manifest,
 ) -> Result<Arc<dyn Plugin>, Diagnostic> {
     match (&candidate.place, &manifest.run) {
         (Place::Native(plugin), _) => {
-            let limits = shared.guard.limits.clone();
+            let limits = to.shared.guard.limits.clone();
             let launch = Launch::Native(plugin.clone());
             let package = Package { manifest, root: PathBuf::from("/"), limits, launch };
             NativeBackend.open(package).map_err(|error| refused(&error))
@@ -29,7 +27,7 @@ pub(super) fn open(
             "a manifest on disk cannot bring Rust code into this program",
         )
         .with_hint("pass the plugin to `Builder::native`, or use kind = \"process\"")),
-        _ => worker(shared, plan, candidate, manifest),
+        _ => worker(to, candidate, manifest),
     }
 }
 
@@ -37,7 +35,7 @@ pub(super) fn open(
 use super::worker::open as worker;
 
 #[cfg(not(feature = "worker"))]
-fn worker(_: &Arc<Shared>, _: &Plan, _: &Candidate, manifest: Manifest) -> Result<Arc<dyn Plugin>, Diagnostic> {
+fn worker(_: &Admission<'_>, _: &Candidate, manifest: Manifest) -> Result<Arc<dyn Plugin>, Diagnostic> {
     Err(unsupported(manifest.run.kind()))
 }
 

@@ -62,54 +62,74 @@ impl Python {
     }
 }
 
-/// Sources, and what was found while they were worked out.
-pub(crate) struct PlannedSources {
+/// What is worked out once for each load.
+pub(crate) struct Scope {
     pub(crate) sources: Sources,
+    /// The interpreter, or why there is none. Whoever has a Python plugin hears of it with that
+    /// plugin; others need no Python.
+    #[cfg(feature = "worker")]
+    pub(crate) interpreter: Option<Result<kodex_backend::python::Interpreter, Diagnostic>>,
+    #[cfg(feature = "worker")]
+    pub(crate) sdk: Arc<kodex_backend::python::Sdk>,
     pub(crate) diagnostics: Vec<Diagnostic>,
 }
 
 impl Plan {
-    /// The sources of one load.
-    pub(crate) fn sources(&self) -> PlannedSources {
-        let mut sources = Sources {
+    /// Works out what one load needs.
+    pub(crate) fn scope(&self) -> Scope {
+        let sources = Sources {
             directories: self.directories.clone(),
             single: self.single.clone(),
             site_dirs: Vec::new(),
             native: self.native.clone(),
         };
-        let diagnostics = self.add_packages(&mut sources);
-        PlannedSources { sources, diagnostics }
+        let scope = Scope {
+            sources,
+            #[cfg(feature = "worker")]
+            interpreter: None,
+            #[cfg(feature = "worker")]
+            sdk: Arc::new(kodex_backend::python::Sdk::embedded()),
+            diagnostics: Vec::new(),
+        };
+        self.find_python(scope)
     }
 
     #[cfg(feature = "worker")]
-    fn add_packages(&self, sources: &mut Sources) -> Vec<Diagnostic> {
-        let Some(python) = self.python.as_ref().filter(|python| python.entry_points) else {
-            return Vec::new();
-        };
-        match kodex_backend::python::Interpreter::find(&python.search) {
+    fn find_python(&self, mut scope: Scope) -> Scope {
+        let Some(python) = &self.python else { return scope };
+        scope.interpreter = Some(match kodex_backend::python::Interpreter::find(&python.search) {
             Ok(found) => {
-                sources.site_dirs = found.interpreter.site_dirs;
-                found.notes
+                if python.entry_points {
+                    scope.sources.site_dirs = found.interpreter.site_dirs.clone();
+                }
+                scope.diagnostics = found.notes;
+                Ok(found.interpreter)
             }
-            // Whoever has a Python plugin hears of it with that plugin; others need no Python.
-            Err(_) => Vec::new(),
-        }
+            Err(error) => Err(error.diagnostic()),
+        });
+        scope
     }
 
     #[cfg(not(feature = "worker"))]
-    fn add_packages(&self, _: &mut Sources) -> Vec<Diagnostic> {
-        Vec::new()
+    fn find_python(&self, scope: Scope) -> Scope {
+        scope
     }
 
     /// The interpreter that plugins get, for the report.
     pub(crate) fn python_found(&self) -> Option<String> {
         #[cfg(feature = "worker")]
-        if let Some(python) = &self.python
-            && let Ok(found) = kodex_backend::python::Interpreter::find(&python.search)
-        {
-            return Some(found.interpreter.program.display().to_string());
+        if let Some(Ok(interpreter)) = self.scope().interpreter {
+            return Some(interpreter.program.display().to_string());
         }
         None
+    }
+
+    /// Contexts by plugin name, each with the default laid under it.
+    #[cfg(feature = "worker")]
+    pub(crate) fn contexts(&self) -> Json {
+        let own = self.settings.iter().filter(|(_, settings)| settings.context != Json::object());
+        let merged = own.map(|(name, settings)| (name.clone(), self.context_of(settings).into_value()));
+        Json::from(Value::Object(merged.collect()))
     }
 
     /// What the user says about a plugin.

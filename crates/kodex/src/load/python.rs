@@ -3,10 +3,10 @@
 
 use std::{path::Path, sync::Arc};
 
-use kodex_backend::python::{Declarant, Declarations, InspectError, Inspection, Interpreter, Sdk};
-use kodex_plugin::{Diagnostic, manifest};
+use kodex_backend::python::{Declarant, Declarations, InspectError, Inspection};
+use kodex_plugin::{Diagnostic, Json, manifest};
 
-use super::{Candidate, Declared, Judged, Place, Plan, Python, worker::not_configured};
+use super::{Candidate, Declared, Judged, Place, Plan, Scope, worker::not_configured};
 use crate::{
     observe::{Record, Status},
     runtime::Shared,
@@ -16,35 +16,25 @@ use crate::{
 pub(super) async fn inspect(
     shared: &Arc<Shared>,
     plan: &Plan,
+    scope: &Scope,
     candidates: Vec<(usize, Candidate)>,
 ) -> Vec<(usize, Judged)> {
     if candidates.is_empty() {
         return Vec::new();
     }
-    let Some(python) = &plan.python else { return refuse_all(candidates, &not_configured()) };
-    match Interpreter::find(&python.search) {
-        Ok(found) => ask(shared, plan, python, &found.interpreter, candidates).await,
-        Err(error) => refuse_all(candidates, &error.diagnostic()),
-    }
-}
-
-fn refuse_all(candidates: Vec<(usize, Candidate)>, found: &Diagnostic) -> Vec<(usize, Judged)> {
-    let refuse = |candidate: Candidate| Err(Record::refused(&candidate.source, Status::Error, found.clone()));
-    candidates.into_iter().map(|(index, candidate)| (index, refuse(candidate))).collect()
-}
-
-async fn ask(
-    shared: &Arc<Shared>,
-    plan: &Plan,
-    python: &Python,
-    interpreter: &Interpreter,
-    candidates: Vec<(usize, Candidate)>,
-) -> Vec<(usize, Judged)> {
-    let declarants: Vec<_> = candidates.iter().map(|(_, candidate)| declarant(plan, candidate)).collect();
-    let sdk = Sdk::embedded();
+    let (Some(python), Some(interpreter)) = (&plan.python, &scope.interpreter) else {
+        return refuse_all(candidates, &not_configured());
+    };
+    let interpreter = match interpreter {
+        Ok(interpreter) => interpreter,
+        Err(found) => return refuse_all(candidates, found),
+    };
+    let contexts = plan.contexts();
+    let declarants: Vec<_> =
+        candidates.iter().map(|(_, candidate)| declarant(plan, candidate, &contexts)).collect();
     let declarations = Declarations {
         interpreter,
-        sdk: &sdk,
+        sdk: &scope.sdk,
         cache_dir: &python.cache_dir,
         deadline: python.inspect_timeout,
         fresh_failures: python.retry_failures,
@@ -58,9 +48,14 @@ async fn ask(
     candidates.into_iter().zip(declared.inspections).map(judge).collect()
 }
 
-fn declarant(plan: &Plan, candidate: &Candidate) -> Declarant {
+fn refuse_all(candidates: Vec<(usize, Candidate)>, found: &Diagnostic) -> Vec<(usize, Judged)> {
+    let refuse = |candidate: Candidate| Err(Record::refused(&candidate.source, Status::Error, found.clone()));
+    candidates.into_iter().map(|(index, candidate)| (index, refuse(candidate))).collect()
+}
+
+fn declarant(plan: &Plan, candidate: &Candidate, contexts: &Json) -> Declarant {
     let context = plan.default_context.clone();
-    match &candidate.place {
+    let declarant = match &candidate.place {
         Place::PythonObject { object, site_dir, file } => {
             Declarant::object(object.clone(), site_dir.clone(), file.clone(), context)
         }
@@ -68,6 +63,10 @@ fn declarant(plan: &Plan, candidate: &Candidate) -> Declarant {
             Declarant::file(std::path::absolute(file).unwrap_or_else(|_| file.clone()), context)
         }
         Place::Native(_) => Declarant::file(Path::new("/").to_owned(), context),
+    };
+    match contexts == &Json::object() {
+        true => declarant,
+        false => declarant.with_contexts(contexts.clone()),
     }
 }
 

@@ -7,52 +7,95 @@ use std::{
 };
 
 use kodex_backend::{
-    Backend, Command, Launch, Package, WorkerBackend, WorkerOptions,
-    python::{Interpreter, Sdk},
+    Backend, Command, Launch, Package, WorkerBackend, WorkerOptions, python::Sdk,
 };
-use kodex_plugin::{Diagnostic, Manifest, Plugin, manifest::Run};
+use kodex_plugin::{
+    Call, Context, Diagnostic, Failure, Health, Manifest, Plugin, PluginError, Reply, Request,
+    manifest::Run,
+};
 
 use super::{
-    Candidate, Place, Plan,
+    Admission, Candidate, Place, Plan, Python,
     open::{refused, unsupported},
 };
-use crate::runtime::Shared;
 
 /// Opens a plugin that runs in a process. Nothing is started.
 pub(super) fn open(
-    shared: &Arc<Shared>,
-    plan: &Plan,
+    to: &Admission<'_>,
     candidate: &Candidate,
     manifest: Manifest,
 ) -> Result<Arc<dyn Plugin>, Diagnostic> {
     let root = root_of(candidate)?;
-    let command = command(plan, candidate, &manifest, &root)?;
-    let mut options = WorkerOptions::new(shared.clock.clone(), shared.tasks.handle().clone());
-    if let Ok(path) = std::env::join_paths(&plan.search_path)
+    let mut options = WorkerOptions::new(to.shared.clock.clone(), to.shared.tasks.handle().clone());
+    if let Ok(path) = std::env::join_paths(&to.plan.search_path)
         && !path.is_empty()
     {
         options.path = path;
     }
-    let limits = shared.guard.limits.clone();
-    let package = Package { manifest, root, limits, launch: Launch::Command(command) };
-    WorkerBackend::new(options).open(package).map_err(|error| refused(&error))
-}
-
-fn command(plan: &Plan, candidate: &Candidate, manifest: &Manifest, root: &Path) -> Result<Command, Diagnostic> {
+    let limits = to.shared.guard.limits.clone();
+    let open = |manifest, root, command| {
+        let package = Package { manifest, root, limits, launch: Launch::Command(command) };
+        WorkerBackend::new(options).open(package).map_err(|error| refused(&error))
+    };
     match &manifest.run {
-        Run::Python { entry, env } => python(plan, candidate, entry, root, pass(plan, env)),
+        Run::Python { entry, env } => {
+            let Some(python) = &to.plan.python else { return Err(not_configured()) };
+            let command = python_command(to, python, candidate, entry, &root, pass(to.plan, env))?;
+            Ok(Arc::new(WithSdk {
+                worker: open(manifest, root, command)?,
+                sdk: to.scope.sdk.clone(),
+                cache_dir: python.cache_dir.clone(),
+            }))
+        }
         Run::Process { command, env } => {
             let Some((program, args)) = command.split_first() else {
                 let text = "run.command is empty";
                 return Err(Diagnostic::error("manifest.run.command.empty", text));
             };
-            Ok(Command {
+            let command = Command {
                 program: PathBuf::from(program),
                 args: args.iter().map(OsString::from).collect(),
-                env: pass(plan, env),
-            })
+                env: pass(to.plan, env),
+            };
+            open(manifest, root, command)
         }
         other => Err(unsupported(other.kind())),
+    }
+}
+
+/// A Python worker that unpacks the SDK when it is first activated, so that listing plugins writes
+/// nothing.
+struct WithSdk {
+    worker: Arc<dyn Plugin>,
+    sdk: Arc<Sdk>,
+    cache_dir: PathBuf,
+}
+
+impl Plugin for WithSdk {
+    fn manifest(&self) -> &Manifest {
+        self.worker.manifest()
+    }
+
+    fn activate(&self, context: Context) -> Call<'_, ()> {
+        match self.sdk.install(&self.cache_dir) {
+            Ok(_) => self.worker.activate(context),
+            Err(error) => {
+                let text = format!("{error}; {}", error.hint());
+                Call::Ready(Err(PluginError::new(Failure::Unavailable, error.code(), text)))
+            }
+        }
+    }
+
+    fn call<'a>(&'a self, request: Request<'a>) -> Call<'a, Reply> {
+        self.worker.call(request)
+    }
+
+    fn deactivate(&self) -> Call<'_, ()> {
+        self.worker.deactivate()
+    }
+
+    fn health(&self) -> Health {
+        self.worker.health()
     }
 }
 
@@ -65,18 +108,20 @@ fn pass(plan: &Plan, names: &[String]) -> Vec<(OsString, OsString)> {
     names.iter().filter_map(find).collect()
 }
 
-fn python(
-    plan: &Plan,
+fn python_command(
+    to: &Admission<'_>,
+    python: &Python,
     candidate: &Candidate,
     entry: &str,
     root: &Path,
     env: Vec<(OsString, OsString)>,
 ) -> Result<Command, Diagnostic> {
-    let Some(python) = &plan.python else { return Err(not_configured()) };
-    let found = Interpreter::find(&python.search).map_err(|error| error.diagnostic())?;
-    let sdk = Sdk::embedded().install(&python.cache_dir).map_err(|error| {
-        Diagnostic::error(error.code(), error.to_string()).with_hint(error.hint())
-    })?;
+    let interpreter = match &to.scope.interpreter {
+        Some(Ok(interpreter)) => interpreter,
+        Some(Err(found)) => return Err(found.clone()),
+        None => return Err(not_configured()),
+    };
+    let sdk = to.scope.sdk.dir(&python.cache_dir);
     let mut args: Vec<OsString> = vec!["-I".into(), sdk.join("kodex").join("_worker.py").into()];
     match &candidate.place {
         Place::PythonObject { object, site_dir, .. } => {
@@ -92,7 +137,7 @@ fn python(
             args.extend(["--object".into(), entry.into(), "--path".into(), root.into()]);
         }
     }
-    Ok(Command { program: found.interpreter.program, args, env })
+    Ok(Command { program: interpreter.program.clone(), args, env })
 }
 
 /// The finding when an embedder has not said how Python plugins are run.

@@ -30,6 +30,7 @@ const SHOWN: usize = 200;
 struct Params<'a> {
     source: WireSource<'a>,
     context: &'a Json,
+    contexts: &'a Json,
 }
 
 #[derive(Serialize)]
@@ -84,6 +85,7 @@ pub(super) fn request(
     let params = Params {
         source,
         context: &subject.context,
+        contexts: &subject.by_name,
     };
     let line = wire::write_request(&Id::Number(id), method::INSPECT, params);
     let line = line.map_err(|error| InspectError::new(InspectError::REQUEST, error.to_string()))?;

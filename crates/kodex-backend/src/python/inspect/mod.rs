@@ -61,6 +61,9 @@ pub struct Subject {
     pub source: Source,
     /// The user's configuration for it, an object: plugins of the first runtime are activated with it.
     pub context: Json,
+    /// What the user set for plugins of certain names, an object by name: whole contexts, each
+    /// used in place of [`Subject::context`] once the plugin has said its name.
+    pub by_name: Json,
 }
 
 /// What a source declares: its manifest in JSON form, not yet parsed, or why there is none.
