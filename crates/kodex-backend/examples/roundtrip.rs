@@ -4,6 +4,11 @@
 //! `echo`. Prints medians in microseconds, of the wall clock and of the processor time of both sides;
 //! bare and worker are measured in turns. On one quiet processor both are the same.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "it measures real time and starts a peer"
+)]
+
 use std::{
     io::{BufRead, BufReader, Write},
     process::{Command, Stdio},

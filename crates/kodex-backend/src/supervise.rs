@@ -78,6 +78,10 @@ pub fn mark() -> String {
 ///
 /// # Errors
 /// Whatever the system says, for example that there is no such program.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the one place that starts child processes"
+)]
 pub fn spawn(spec: &Spec) -> io::Result<Running> {
     let mut child = Command::new(&spec.program)
         .args(&spec.args)
@@ -300,6 +304,7 @@ impl Drop for Group {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "processes live in real time")]
 mod tests {
     use std::time::Instant;
 

@@ -4,7 +4,7 @@
 //! error "it went wrong"), `slow` (not within a minute), `big` (a text of 200,000 characters), `log`
 //! (logs the warning "seen" with the field `n` = 1), `clock` (what the host says to `clock/now`), and
 //! offers the tool `add` (`{"a", "b"}` to `{"sum"}`; it refuses what are no whole numbers).
-//! [`standard::native`] is its native form; `fixtures/suite` and `tests/plugin` hold others.
+//! [`standard::native`] is its native form; `fixtures/suite` holds others.
 
 use std::{fmt, pin::Pin, sync::Arc};
 

@@ -1,4 +1,11 @@
 //! The backend against real processes.
+#![cfg_attr(
+    feature = "worker",
+    expect(
+        clippy::disallowed_methods,
+        reason = "processes live in real time, and some tests are hosts themselves"
+    )
+)]
 
 #[cfg(feature = "worker")]
 mod calls;

@@ -94,7 +94,7 @@ async fn check_all(cases: Vec<Case>) {
     well.activate().await.expect("the healthy plugin starts");
     let n_before = n_descriptors();
     for case in cases {
-        let (mode, started_at) = (case.mode, Instant::now());
+        let mode = case.mode;
         let over = AtomicBool::new(false);
         let n_answered = AtomicUsize::new(0);
         let others = async {
@@ -112,7 +112,6 @@ async fn check_all(cases: Vec<Case>) {
         tokio::join!(this, others);
         assert!(n_answered.into_inner() > 0, "{mode}: the others went on");
         until("the descriptors are closed", || n_descriptors() <= n_before).await;
-        println!("{mode}: {:?}", started_at.elapsed());
     }
 }
 
@@ -155,7 +154,11 @@ impl Plug {
         crate::support::settle(self.worker.deactivate())
             .await
             .unwrap_or_else(|error| panic!("{mode}: {error}"));
-        assert_eq!(self.survivors(), Vec::<u32>::new(), "{mode}: nothing is left");
+        assert_eq!(
+            self.survivors(),
+            Vec::<u32>::new(),
+            "{mode}: nothing is left"
+        );
     }
 }
 
