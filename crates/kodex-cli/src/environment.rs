@@ -59,6 +59,12 @@ impl Environment {
             .map(|folder| folder.join("config.toml"))
     }
 
+    /// Whether a line that redraws itself is welcome: not in logs of machines, nor where the terminal
+    /// cannot move its cursor.
+    pub(crate) fn wants_progress(&self) -> bool {
+        self.variable("CI").is_none() && self.variable("TERM").is_some_and(|term| term != "dumb")
+    }
+
     /// What `KODEX_LOG` asks for.
     pub(crate) fn log(&self) -> Option<String> {
         self.variable("KODEX_LOG")

@@ -53,7 +53,9 @@ impl Invocation {
 
     /// Finishes a builder; the runtime is ended when the invocation is.
     pub(crate) async fn build(&mut self, builder: Builder) -> Result<Runtime, Problem> {
-        let runtime = progress::watched("loading plugins", self.stderr, builder.build()).await?;
+        let is_welcome = self.stderr.is_terminal && self.environment.wants_progress();
+        let runtime = progress::watched("loading plugins", is_welcome, builder.build()).await?;
+        tracing::info!(n_plugins = runtime.manifests().len(), "loaded");
         self.runtime = Some(runtime.clone());
         Ok(runtime)
     }

@@ -1,6 +1,6 @@
 //! `kodex list`: which plugins there are.
 
-use kodex::Manifest;
+use kodex::{Manifest, Runtime, Status};
 use serde::Serialize;
 
 use crate::{
@@ -47,7 +47,7 @@ impl Verb for List {
         let plugins: Vec<Listed> = runtime.manifests().into_iter().map(Listed::from).collect();
         invocation.out = match (invocation.globals.json, invocation.stdout.is_terminal) {
             (true, _) => json::document(&plugins)?,
-            (false, true) => on_terminal(&plugins, invocation),
+            (false, true) => on_terminal(&plugins, is_any_refused(&runtime), invocation),
             (false, false) => plugins.iter().map(line).collect(),
         };
         Ok(Exit::Fine)
@@ -75,9 +75,19 @@ fn capabilities(plugin: &Listed, between: &str) -> String {
     }
 }
 
-fn on_terminal(plugins: &[Listed], invocation: &Invocation) -> String {
+fn is_any_refused(runtime: &Runtime) -> bool {
+    runtime
+        .ledger()
+        .iter()
+        .any(|record| record.status == Status::Error)
+}
+
+fn on_terminal(plugins: &[Listed], is_any_refused: bool, invocation: &Invocation) -> String {
     if plugins.is_empty() {
-        return "no plugins; `kodex scaffold NAME` makes one\n".to_owned();
+        return match is_any_refused {
+            true => "no plugins\n".to_owned(),
+            false => "no plugins; `kodex scaffold NAME` makes one\n".to_owned(),
+        };
     }
     let row = |plugin: &Listed| {
         let version = plugin.version.clone();

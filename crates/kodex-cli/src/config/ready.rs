@@ -49,6 +49,7 @@ impl Ready {
         };
         let mut ready = Self::default();
         for file in files {
+            tracing::info!(file = %file.display(), "reading configuration");
             ready.lay_over(file::read(&file, cwd)?)?;
         }
         ready.lay_flags_over(globals);

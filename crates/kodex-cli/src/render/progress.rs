@@ -5,28 +5,25 @@ use std::{future::Future, pin::pin, time::Duration};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::time::timeout;
 
-use crate::invocation::Screen;
-
 const PATIENCE: Duration = Duration::from_secs(1);
 const TICK: Duration = Duration::from_millis(120);
 
-/// Waits for the work, with a spinner on standard error once it takes long.
+/// Waits for the work, with a spinner on standard error once it takes long and where one is welcome.
 pub(crate) async fn watched<T>(
     what: &'static str,
-    stderr: Screen,
+    is_welcome: bool,
     work: impl Future<Output = T>,
 ) -> T {
-    if !stderr.is_terminal {
+    if !is_welcome {
         return work.await;
     }
     let mut work = pin!(work);
     if let Ok(done) = timeout(PATIENCE, &mut work).await {
         return done;
     }
-    let bar = Cleared(ProgressBar::with_draw_target(
-        None,
-        ProgressDrawTarget::stderr(),
-    ));
+    let bar = Cleared(
+        ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()).with_elapsed(PATIENCE),
+    );
     if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} ({elapsed})") {
         bar.0.set_style(style);
     }
