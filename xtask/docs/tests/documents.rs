@@ -128,3 +128,112 @@ fn every_page_of_the_book_is_in_its_summary() {
         }
     }
 }
+
+/// The rows of the table of bounds, with the defaults that the code has.
+#[test]
+fn bounds_in_the_configuration_are_the_defaults() {
+    let guard = kodex::GuardSettings::default();
+    let (breaker, limits) = (&guard.breaker, &guard.limits);
+    let span = |span: std::time::Duration| match span.as_secs() {
+        seconds if seconds >= 60 && seconds % 60 == 0 => format!("{}m", seconds / 60),
+        seconds => format!("{seconds}s"),
+    };
+    let rows = [
+        ("guard.concurrency", guard.concurrency.to_string()),
+        ("guard.event_budget", span(guard.event_budget)),
+        ("guard.activation_timeout", span(guard.activation_timeout)),
+        ("guard.breaker.window", breaker.window.to_string()),
+        ("guard.breaker.min_calls", breaker.min_calls.to_string()),
+        ("guard.breaker.open_for", span(breaker.open_for)),
+        ("guard.breaker.open_cap", span(breaker.open_cap)),
+        ("limits.frame_bytes", limits.frame_bytes.to_string()),
+        ("limits.depth", limits.depth.to_string()),
+        ("limits.stderr_bytes", limits.stderr_bytes.to_string()),
+        (
+            "limits.messages_per_second",
+            limits.messages_per_second.to_string(),
+        ),
+        ("limits.messages_burst", limits.messages_burst.to_string()),
+        ("limits.concurrency", limits.concurrency.to_string()),
+        ("limits.queue", limits.queue.to_string()),
+        ("limits.frame_timeout", span(limits.frame_timeout)),
+    ];
+    let page = include_str!("../../../docs/concepts/configuration.md");
+    for (key, default) in rows {
+        let row = format!("| `{key}` | `{default}` |");
+        assert!(
+            page.contains(&row),
+            "docs/concepts/configuration.md has no row that begins `{row}`"
+        );
+    }
+}
+
+/// Sentences about the guard that hold a number, with the number that the code has.
+#[test]
+fn numbers_of_the_guard_are_those_of_the_code() {
+    let guard = kodex::GuardSettings::default();
+    let (breaker, limits) = (&guard.breaker, &guard.limits);
+    let percent = |share: f64| (share * 100.0).round();
+    let sentences = [
+        format!(
+            "At most {} calls run in one plugin at once, and at most {} wait",
+            limits.concurrency, limits.queue
+        ),
+        format!(
+            "it has {} s of its own for that",
+            guard.activation_timeout.as_secs()
+        ),
+        format!("together have {} s", guard.event_budget.as_secs()),
+        format!("At most {} dispatches are under way", guard.concurrency),
+        format!(
+            "the last {} outcomes that are no older than {} minutes",
+            breaker.window,
+            breaker.window_age.as_secs() / 60
+        ),
+        format!("- {} timeouts in a row", breaker.timeouts_in_a_row),
+        format!("- {} crashes in a row", breaker.crashes_in_a_row),
+        format!(
+            "at least {} outcomes, half of them or more failed",
+            breaker.min_calls
+        ),
+        format!(
+            "{} % of them or more slow: a success that took more than {} % of its time",
+            percent(breaker.slow_ratio),
+            percent(breaker.slow_after)
+        ),
+        format!(
+            "open for {} s, and twice as long",
+            breaker.open_for.as_secs()
+        ),
+        format!(
+            "up to {} minutes; each time varied by up to {} %",
+            breaker.open_cap.as_secs() / 60,
+            percent(breaker.jitter)
+        ),
+        format!(
+            "After {} minutes closed",
+            breaker.clean_after.as_secs() / 60
+        ),
+        format!("{} successes in a row close it", breaker.probes_to_close),
+        format!(
+            "A reply has at most {} MiB and nests at most {} deep",
+            limits.frame_bytes >> 20,
+            limits.depth
+        ),
+        format!(
+            "the last {} KiB of standard error",
+            limits.stderr_bytes >> 10
+        ),
+    ];
+    let page = include_str!("../../../docs/concepts/guard.md");
+    assert!(
+        (breaker.failure_ratio - 0.5).abs() < f64::EPSILON,
+        "the page says half"
+    );
+    for sentence in sentences {
+        assert!(
+            page.contains(&sentence),
+            "docs/concepts/guard.md does not say: {sentence}"
+        );
+    }
+}
