@@ -77,6 +77,10 @@ fn alone(test: &str, cases: Vec<Case>) {
             .expect("a runtime");
         return runtime.block_on(check_all(cases));
     }
+    run_alone(test);
+}
+
+fn run_alone(test: &str) {
     let output = Command::new(std::env::current_exe().expect("a program"))
         .args(["--exact", &format!("misbehaving::{test}"), "--nocapture"])
         .output()
@@ -262,6 +266,42 @@ fn floods_are_named() {
             case("deaf", Error("worker.write.stalled", "400ms")).asked(json!("x".repeat(300_000))),
         ],
     );
+}
+
+/// A gigabyte a second of whatever kind must not become a gigabyte of memory.
+#[test]
+fn floods_cost_no_memory() {
+    if !std::env::args().any(|arg| arg == "--exact") {
+        return run_alone("floods_cost_no_memory");
+    }
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        let warm = Plug::misbehaving("well", Limits::default(), options());
+        warm.activate().await.expect("it starts");
+        let before = peak_kib();
+        for mode in [
+            "endless-line",
+            "flood",
+            "flood-of-answers",
+            "flood-of-requests",
+            "flood-of-log",
+        ] {
+            let plug = Plug::misbehaving(mode, Limits::default(), options());
+            plug.activate().await.expect("it starts");
+            let _ = plug.hook(json!(null), LONG).await;
+            plug.close(mode).await;
+        }
+        let grown = peak_kib() - before;
+        assert!(grown < 64 << 10, "{grown} KiB more than before");
+    });
+}
+
+/// The most memory that this process ever had.
+fn peak_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("a status");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let number = line.and_then(|line| line.split_whitespace().next());
+    number.and_then(|n| n.parse().ok()).expect("a number")
 }
 
 #[test]
