@@ -324,6 +324,20 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_may_ask_the_host_again() {
+        let host = FakeHost::new();
+        let other = host.clone();
+        host.answer_with("outer", move |params| {
+            block_on(other.request("inner", params.clone()), CALL_LIMIT).expect("it answers")
+        });
+        host.answer("inner", json!("from inside"));
+        let (sender, answer) = std::sync::mpsc::channel();
+        std::thread::spawn(move || sender.send(ask(&host, "outer", json!({}))));
+        let answer = answer.recv_timeout(CALL_LIMIT).expect("no lock is held");
+        assert_eq!(answer, Ok(Json::from(json!("from inside"))));
+    }
+
+    #[test]
     fn an_answer_that_panics_leaves_the_records_readable() {
         let host = FakeHost::new();
         host.answer_with("bad", |_| panic!("in the answer"));
