@@ -47,7 +47,9 @@ pub struct Builder {
 
 impl std::fmt::Debug for Builder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Builder").field("guard", &self.guard).finish_non_exhaustive()
+        f.debug_struct("Builder")
+            .field("guard", &self.guard)
+            .finish_non_exhaustive()
     }
 }
 

@@ -39,21 +39,23 @@ mod tasks;
 pub use builder::Builder;
 pub use clock::SystemClock;
 pub use dispatch::{
-    Breaker, BreakerSettings, BreakerState, DispatchError, DispatchOptions, Entry, Folded,
-    Outcome, Override, Ruling, ToolError, Typed,
+    Breaker, BreakerSettings, BreakerState, DispatchError, DispatchOptions, Entry, Folded, Outcome,
+    Override, Ruling, ToolError, Typed,
 };
 #[cfg(feature = "worker")]
 pub use kodex_backend::{CODES as WORKER_CODES, Code as WorkerCode, python};
 pub use kodex_plugin::hook::{Decision, Verdict};
 pub use kodex_plugin::{
-    self as contract, Call, Combine, Context, Define, Diagnostic, Failure, Hook, Json, JsonError, Limits,
-    Manifest, Plugin, PluginError, PluginName, Position, Reply, Request, RequestKind, Severity, Tool,
+    self as contract, Call, Combine, Context, Define, Diagnostic, Failure, Hook, Json, JsonError,
+    Limits, Manifest, Plugin, PluginError, PluginName, Position, Reply, Request, RequestKind,
+    Severity, Tool,
 };
+pub use load::LoadError;
 #[cfg(feature = "worker")]
 pub use load::Python;
-pub use load::LoadError;
 pub use observe::{
-    Doctor, DoctorPlugin, Explanation, Finding, KeyMetrics, PluginMetrics, Reason, Record, Status, Why,
+    Doctor, DoctorPlugin, Explanation, Finding, KeyMetrics, PluginMetrics, Reason, Record, Status,
+    Why,
 };
 pub use runtime::{Reloaded, Runtime};
 pub use settings::{GuardSettings, PluginSettings};

@@ -81,7 +81,9 @@ const RETIRE_GRACE: Duration = Duration::from_secs(10);
 
 impl std::fmt::Debug for Runtime {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Runtime").field("plugins", &self.current().catalog.slots.len()).finish_non_exhaustive()
+        f.debug_struct("Runtime")
+            .field("plugins", &self.current().catalog.slots.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -107,7 +109,9 @@ impl Runtime {
             current: RwLock::new(Arc::new(current)),
             reloading: tokio::sync::Mutex::new(()),
         };
-        Ok(Self { inner: Arc::new(inner) })
+        Ok(Self {
+            inner: Arc::new(inner),
+        })
     }
 
     /// Dispatches a hook by name, as its spec says. Unknown names collect every reply.
@@ -115,7 +119,8 @@ impl Runtime {
     /// # Errors
     /// [`DispatchError`] when the name is no hook name. Failures of plugins stand in the outcome.
     pub async fn emit(&self, hook: &str, payload: Json) -> Result<Outcome, DispatchError> {
-        self.emit_with(hook, payload, &DispatchOptions::default()).await
+        self.emit_with(hook, payload, &DispatchOptions::default())
+            .await
     }
 
     /// Dispatches a hook by name with options.
@@ -138,8 +143,10 @@ impl Runtime {
     /// # Errors
     /// [`DispatchError`] when the payload cannot be written as JSON.
     pub async fn dispatch<H: Hook>(&self, payload: &H::Payload) -> Result<Typed<H>, DispatchError> {
-        let payload = Json::of(payload)
-            .map_err(|error| DispatchError::Payload { hook: H::NAME, text: error.to_string() })?;
+        let payload = Json::of(payload).map_err(|error| DispatchError::Payload {
+            hook: H::NAME,
+            text: error.to_string(),
+        })?;
         Ok(Typed::new(self.emit(H::NAME, payload).await?))
     }
 
@@ -148,21 +155,37 @@ impl Runtime {
     pub fn route(&self, capability: &str) -> Vec<String> {
         let current = self.current();
         let names = current.catalog.capabilities.get(capability);
-        names.into_iter().flatten().map(ToString::to_string).collect()
+        names
+            .into_iter()
+            .flatten()
+            .map(ToString::to_string)
+            .collect()
     }
 
     /// Every capability and who offers it.
     #[must_use]
     pub fn capabilities(&self) -> BTreeMap<String, Vec<String>> {
         let current = self.current();
-        let names = |plugins: &[kodex_plugin::PluginName]| plugins.iter().map(ToString::to_string).collect();
-        current.catalog.capabilities.iter().map(|(cap, by)| (cap.to_string(), names(by))).collect()
+        let names = |plugins: &[kodex_plugin::PluginName]| {
+            plugins.iter().map(ToString::to_string).collect()
+        };
+        current
+            .catalog
+            .capabilities
+            .iter()
+            .map(|(cap, by)| (cap.to_string(), names(by)))
+            .collect()
     }
 
     /// The manifests of the catalog, in discovery order.
     #[must_use]
     pub fn manifests(&self) -> Vec<Manifest> {
-        self.current().catalog.slots.iter().map(|slot| slot.manifest.clone()).collect()
+        self.current()
+            .catalog
+            .slots
+            .iter()
+            .map(|slot| slot.manifest.clone())
+            .collect()
     }
 
     /// Every tool: the name for the model, the plugin's name and the declaration.
@@ -185,7 +208,11 @@ impl Runtime {
             Some(entry) => dispatch::tool::call(&self.inner.shared, entry, input).await,
             None => Err(ToolError::Unknown {
                 name: name.to_owned(),
-                similar: kodex_plugin::suggest::closest(name, current.catalog.tools.keys().map(String::as_str)).map(str::to_owned),
+                similar: kodex_plugin::suggest::closest(
+                    name,
+                    current.catalog.tools.keys().map(String::as_str),
+                )
+                .map(str::to_owned),
             }),
         }
     }
@@ -219,7 +246,9 @@ impl Runtime {
     /// Sets the breakers of a plugin by hand until a moment, or takes the setting back with `None`.
     /// Returns whether there is such a plugin.
     pub fn set_breakers(&self, plugin: &str, by_hand: Option<Override>) -> bool {
-        self.each_cell(plugin, |cell| cell.change(|state| state.breaker.set_by_hand(by_hand)))
+        self.each_cell(plugin, |cell| {
+            cell.change(|state| state.breaker.set_by_hand(by_hand))
+        })
     }
 
     /// Closes the breakers of a plugin and forgets what they counted. Returns whether there is such
@@ -237,7 +266,9 @@ impl Runtime {
 
     fn each_cell(&self, plugin: &str, change: impl Fn(&crate::register::Cell)) -> bool {
         let current = self.current();
-        let Some(slot) = current.catalog.slot(plugin) else { return false };
+        let Some(slot) = current.catalog.slot(plugin) else {
+            return false;
+        };
         slot.cells().iter().for_each(|cell| change(cell));
         true
     }
@@ -259,9 +290,18 @@ impl Runtime {
             diagnostics: loaded.diagnostics,
             generation: old.generation + 1,
         });
-        *self.inner.current.write().unwrap_or_else(PoisonError::into_inner) = next.clone();
+        *self
+            .inner
+            .current
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = next.clone();
         for slot in &old.catalog.slots {
-            if !next.catalog.slots.iter().any(|kept| Arc::ptr_eq(kept, slot)) {
+            if !next
+                .catalog
+                .slots
+                .iter()
+                .any(|kept| Arc::ptr_eq(kept, slot))
+            {
                 self.retire(slot.clone());
             }
         }
@@ -286,15 +326,24 @@ impl Runtime {
     pub async fn shutdown(&self) {
         let current = self.current();
         let mut stops = tokio::task::JoinSet::new();
-        for slot in current.catalog.slots.iter().cloned() {
+        for slot in &current.catalog.slots {
+            let slot = slot.clone();
             stops.spawn(async move { stop(&slot).await });
         }
         while stops.join_next().await.is_some() {}
-        self.inner.shared.tasks.finish(Duration::from_millis(100)).await;
+        self.inner
+            .shared
+            .tasks
+            .finish(Duration::from_millis(100))
+            .await;
     }
 
     pub(crate) fn current(&self) -> Arc<Current> {
-        self.inner.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.inner
+            .current
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 }
 
@@ -310,18 +359,23 @@ async fn stop(slot: &Slot) {
     };
     match stopped {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::warn!(plugin = %slot.name, code = %error.code, "stopping: {error}"),
+        Ok(Err(error)) => {
+            tracing::warn!(plugin = %slot.name, code = %error.code, "stopping: {error}")
+        }
         Err(_) => tracing::warn!(plugin = %slot.name, "did not stop in time"),
     }
 }
 
 fn compare(old: &[Arc<Slot>], new: &[Arc<Slot>]) -> Reloaded {
     let mut report = Reloaded::default();
-    let find = |slots: &[Arc<Slot>], name: &str| slots.iter().find(|s| s.name.as_str() == name).cloned();
+    let find =
+        |slots: &[Arc<Slot>], name: &str| slots.iter().find(|s| s.name.as_str() == name).cloned();
     for slot in new {
         match find(old, slot.name.as_str()) {
             None => report.added.push(slot.name.to_string()),
-            Some(before) if !Arc::ptr_eq(&before, slot) => report.changed.push(slot.name.to_string()),
+            Some(before) if !Arc::ptr_eq(&before, slot) => {
+                report.changed.push(slot.name.to_string())
+            }
             Some(_) => {}
         }
     }

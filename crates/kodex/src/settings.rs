@@ -21,7 +21,12 @@ pub struct PluginSettings {
 
 impl Default for PluginSettings {
     fn default() -> Self {
-        Self { enabled: true, priority: None, context: Json::object(), timeout: None }
+        Self {
+            enabled: true,
+            priority: None,
+            context: Json::object(),
+            timeout: None,
+        }
     }
 }
 

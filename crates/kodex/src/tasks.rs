@@ -17,7 +17,10 @@ pub(crate) struct Tasks {
 
 impl Tasks {
     pub(crate) fn new(handle: Handle) -> Self {
-        Self { handle, set: Mutex::new(JoinSet::new()) }
+        Self {
+            handle,
+            set: Mutex::new(JoinSet::new()),
+        }
     }
 
     /// The async runtime that the tasks run on.

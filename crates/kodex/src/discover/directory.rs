@@ -43,9 +43,16 @@ pub fn scan(directory: &Path, found: &mut Discovered) {
             continue;
         }
         // Sources are named as the first Python runtime named them: `x.py`, not `./x.py`.
-        let path = if directory == Path::new(".") { PathBuf::from(text) } else { directory.join(text) };
+        let path = if directory == Path::new(".") {
+            PathBuf::from(text)
+        } else {
+            directory.join(text)
+        };
         if let Some(place) = judge(&path, text) {
-            found.candidates.push(Candidate { source: path.display().to_string(), place });
+            found.candidates.push(Candidate {
+                source: path.display().to_string(),
+                place,
+            });
         }
     }
 }
@@ -53,15 +60,23 @@ pub fn scan(directory: &Path, found: &mut Discovered) {
 /// Adds the one candidate at a path: a folder with a manifest, a manifest, or a Python file.
 pub fn one(path: &Path, found: &mut Discovered) {
     let source = path.display().to_string();
-    let place = path.file_name().or(Some(path.as_os_str())).and_then(|name| judge(path, name.to_str()?));
+    let place = path
+        .file_name()
+        .or(Some(path.as_os_str()))
+        .and_then(|name| judge(path, name.to_str()?));
     match place {
         Some(place) => found.candidates.push(Candidate { source, place }),
         None => found.records.push(Record::refused(
             &source,
             Status::Error,
-            Diagnostic::error("discover.plugin.unrecognised", "there is no plugin at this path")
-                .with_file(&source)
-                .with_hint(format!("name a folder with a {MANIFEST}, a manifest, or a Python file")),
+            Diagnostic::error(
+                "discover.plugin.unrecognised",
+                "there is no plugin at this path",
+            )
+            .with_file(&source)
+            .with_hint(format!(
+                "name a folder with a {MANIFEST}, a manifest, or a Python file"
+            )),
         )),
     }
 }
@@ -71,11 +86,17 @@ fn judge(path: &Path, name: &str) -> Option<Place> {
         return Some(Place::PythonFile(path.to_owned()));
     }
     if name.ends_with(".toml") {
-        return Some(Place::Manifest { file: path.to_owned(), root: parent(path) });
+        return Some(Place::Manifest {
+            file: path.to_owned(),
+            root: parent(path),
+        });
     }
     // Files with other endings are not worth a look; a folder's name rarely has a dot.
     let manifest = path.join(MANIFEST);
-    manifest.is_file().then(|| Place::Manifest { file: manifest, root: path.to_owned() })
+    manifest.is_file().then(|| Place::Manifest {
+        file: manifest,
+        root: path.to_owned(),
+    })
 }
 
 fn parent(path: &Path) -> PathBuf {
@@ -89,7 +110,9 @@ fn unreadable(source: &str, error: &io::Error) -> Record {
             Status::Skipped,
             Diagnostic::warning("discover.directory.missing", "plugin directory missing")
                 .with_file(source)
-                .with_hint("create it with `kodex scaffold NAME`, or name another one with --plugin-dir"),
+                .with_hint(
+                    "create it with `kodex scaffold NAME`, or name another one with --plugin-dir",
+                ),
         ),
         io::ErrorKind::NotADirectory => Record::refused(
             source,
@@ -101,9 +124,12 @@ fn unreadable(source: &str, error: &io::Error) -> Record {
         _ => Record::refused(
             source,
             Status::Error,
-            Diagnostic::error("discover.directory.unreadable", format!("plugin directory cannot be read: {error}"))
-                .with_file(source)
-                .with_hint("check the permissions of the folder"),
+            Diagnostic::error(
+                "discover.directory.unreadable",
+                format!("plugin directory cannot be read: {error}"),
+            )
+            .with_file(source)
+            .with_hint("check the permissions of the folder"),
         ),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use kodex_plugin::{Plugin, Diagnostic};
+use kodex_plugin::{Diagnostic, Plugin};
 
 mod directory;
 #[cfg(feature = "worker")]

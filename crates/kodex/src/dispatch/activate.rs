@@ -49,9 +49,14 @@ pub(crate) fn start(shared: &Shared, slot: &Arc<Slot>) {
                 format!("the plugin did not start within {} ms", timeout.as_millis()),
             )),
         };
-        let next = if result.is_ok() { Activation::Done } else { Activation::Idle };
+        let next = if result.is_ok() {
+            Activation::Done
+        } else {
+            Activation::Idle
+        };
         *lock(&slot.activation) = next;
-        slot.active.store(result.is_ok(), std::sync::atomic::Ordering::Release);
+        slot.active
+            .store(result.is_ok(), std::sync::atomic::Ordering::Release);
         // Nobody may be waiting any more.
         let _ = tell.send(Some(result));
     });
@@ -82,7 +87,11 @@ pub(crate) async fn ensure(
         // It failed between the two lines above; the next call tries again.
         Activation::Idle => {
             let text = "the plugin failed to start a moment ago";
-            return Err(PluginError::new(Failure::Unavailable, "activate.failed", text));
+            return Err(PluginError::new(
+                Failure::Unavailable,
+                "activate.failed",
+                text,
+            ));
         }
     };
     let wait = async {
@@ -95,7 +104,9 @@ pub(crate) async fn ensure(
             )),
         }
     };
-    let Some(latest) = no_later_than else { return wait.await };
+    let Some(latest) = no_later_than else {
+        return wait.await;
+    };
     let left = latest.saturating_duration_since(shared.clock.now());
     tokio::time::timeout(left, wait).await.unwrap_or_else(|_| {
         Err(PluginError::new(

@@ -18,7 +18,9 @@ pub(crate) fn check_decision(reply: &Reply) -> Result<(), String> {
 fn verdict(reply: &Reply) -> Result<Option<Verdict>, String> {
     match &reply.0 {
         Some(json) if !json.is_null() => json.to::<Verdict>().map(Some).map_err(|error| {
-            format!("a decision is an object with \"decision\": \"allow\", \"ask\" or \"deny\": {error}")
+            format!(
+                "a decision is an object with \"decision\": \"allow\", \"ask\" or \"deny\": {error}"
+            )
         }),
         _ => Ok(None),
     }
@@ -42,7 +44,11 @@ pub(crate) fn decide(
     };
     let is_stricter = next.decision > so_far.verdict.decision;
     Ruling {
-        plugin: if is_stricter { Some(plugin.clone()) } else { so_far.plugin },
+        plugin: if is_stricter {
+            Some(plugin.clone())
+        } else {
+            so_far.plugin
+        },
         verdict: so_far.verdict.and(next),
     }
 }
@@ -50,7 +56,10 @@ pub(crate) fn decide(
 /// The denial that stands for a gate which could not be asked.
 pub(crate) fn unavailable(plugin: &PluginName, error: &PluginError) -> Ruling {
     let reason = format!("{GATE_UNAVAILABLE}: plugin '{plugin}': {error}");
-    Ruling { verdict: Verdict::deny(reason), plugin: Some(plugin.clone()) }
+    Ruling {
+        verdict: Verdict::deny(reason),
+        plugin: Some(plugin.clone()),
+    }
 }
 
 /// Whether nothing can change a ruling any more.
@@ -82,12 +91,18 @@ mod tests {
             let result = match word {
                 "nothing" => Ok(Reply::nothing()),
                 "fail" => Err(PluginError::new(Failure::Timeout, "call.timeout", "late")),
-                decision => Ok(Reply::from(json!({"decision": decision, "reason": decision}))),
+                decision => Ok(Reply::from(
+                    json!({"decision": decision, "reason": decision}),
+                )),
             };
             ruling = decide(ruling, &plugin, &result, is_gate);
         }
         let by = ruling.plugin.map_or(String::from("-"), |p| p.to_string());
-        assert_eq!(format!("{:?} {by}", ruling.verdict.decision).to_lowercase(), want, "{answers}");
+        assert_eq!(
+            format!("{:?} {by}", ruling.verdict.decision).to_lowercase(),
+            want,
+            "{answers}"
+        );
     }
 
     #[test]
@@ -110,11 +125,21 @@ mod tests {
 
     #[test]
     fn a_malformed_decision_is_no_decision() {
-        for bad in [json!("allow"), json!({"decision": "maybe"}), json!({}), json!([1])] {
+        for bad in [
+            json!("allow"),
+            json!({"decision": "maybe"}),
+            json!({}),
+            json!([1]),
+        ] {
             assert!(check_decision(&Reply::from(bad)).is_err());
         }
         assert!(check_decision(&Reply::nothing()).is_ok());
         assert!(check_decision(&Reply::from(json!(null))).is_ok());
-        assert!(check_decision(&Reply::from(json!({"decision": "deny", "reason": "x", "more": 1}))).is_ok());
+        assert!(
+            check_decision(&Reply::from(
+                json!({"decision": "deny", "reason": "x", "more": 1})
+            ))
+            .is_ok()
+        );
     }
 }

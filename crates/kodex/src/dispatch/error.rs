@@ -64,7 +64,9 @@ pub enum ToolError {
         issues: String,
     },
     /// The output does not fit the tool's schema.
-    #[error("tool '{tool}' of plugin '{plugin}' gave an output that breaks its own schema: {issues}")]
+    #[error(
+        "tool '{tool}' of plugin '{plugin}' gave an output that breaks its own schema: {issues}"
+    )]
     Output {
         /// The plugin.
         plugin: PluginName,

@@ -81,7 +81,14 @@ pub(crate) fn ask<'a>(shared: &'a Shared, ask: &Ask<'a>, now: Instant) -> Asked<
             Asked::Over(settle(shared, ask, permit, result, shared.clock.now(), now))
         }
         Call::Pending(future) => {
-            let (place, watch) = (Place(slot), Watch { shared, ask: *ask, permit: Some(permit) });
+            let (place, watch) = (
+                Place(slot),
+                Watch {
+                    shared,
+                    ask: *ask,
+                    permit: Some(permit),
+                },
+            );
             Asked::Later(Box::pin(finish(watch, place, future, deadline, now)))
         }
     }
@@ -97,14 +104,28 @@ pub(crate) async fn call(shared: &Shared, asked: Ask<'_>, now: Instant) -> Answe
 
 /// Calls the plugin, catching its panic.
 fn run<'a>(ask: &Ask<'a>, now: Instant) -> (Call<'a, Reply>, Deadline) {
-    let own = Deadline { at: now + ask.timeout, timeout: ask.timeout };
+    let own = Deadline {
+        at: now + ask.timeout,
+        timeout: ask.timeout,
+    };
     let deadline = match ask.no_later_than {
-        Some(at) if at < own.at => Deadline { at, timeout: at.saturating_duration_since(now) },
+        Some(at) if at < own.at => Deadline {
+            at,
+            timeout: at.saturating_duration_since(now),
+        },
         _ => own,
     };
-    let request = Request { kind: ask.kind, name: ask.name, payload: ask.payload, deadline };
+    let request = Request {
+        kind: ask.kind,
+        name: ask.name,
+        payload: ask.payload,
+        deadline,
+    };
     let called = catch_unwind(AssertUnwindSafe(|| ask.slot.plugin.call(request)));
-    (called.unwrap_or_else(|panic| Call::Ready(Err(panicked(&*panic)))), deadline)
+    (
+        called.unwrap_or_else(|panic| Call::Ready(Err(panicked(&*panic)))),
+        deadline,
+    )
 }
 
 /// Waits for an answer that was not there at once.
@@ -116,10 +137,13 @@ async fn finish(
     started: Instant,
 ) -> Answer {
     let shared = watch.shared;
-    let polled = poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
-        Ok(poll) => poll,
-        Err(panic) => Poll::Ready(Err(panicked(&*panic))),
-    });
+    let polled =
+        poll_fn(
+            |context| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
+                Ok(poll) => poll,
+                Err(panic) => Poll::Ready(Err(panicked(&*panic))),
+            },
+        );
     let left = deadline.at.saturating_duration_since(shared.clock.now());
     let result = match tokio::time::timeout(left, polled).await {
         Ok(result) => result.and_then(|reply| accept(shared, &watch.ask, reply)),
@@ -136,9 +160,18 @@ async fn finish(
 async fn wait_then_call(shared: &Shared, ask: Ask<'_>, now: Instant) -> Answer {
     let permit = match admit(shared, ask, now) {
         Ok(permit) => permit,
-        Err(refused) => return Answer { result: Err(refused), at: now },
+        Err(refused) => {
+            return Answer {
+                result: Err(refused),
+                at: now,
+            };
+        }
     };
-    let watch = Watch { shared, ask, permit: Some(permit) };
+    let watch = Watch {
+        shared,
+        ask,
+        permit: Some(permit),
+    };
     if !ask.slot.has_place(shared.guard.limits.concurrency)
         && let Err(error) = wait_for_place(shared, ask, now).await
     {
@@ -169,7 +202,11 @@ fn panicked(panic: &(dyn Any + Send)) -> PluginError {
         .map(|text| (*text).to_owned())
         .or_else(|| panic.downcast_ref::<String>().cloned())
         .unwrap_or_else(|| "no message".to_owned());
-    PluginError::new(Failure::Crash, "native.panicked", format!("the plugin panicked: {text}"))
+    PluginError::new(
+        Failure::Crash,
+        "native.panicked",
+        format!("the plugin panicked: {text}"),
+    )
 }
 
 fn accept(shared: &Shared, ask: &Ask<'_>, reply: Reply) -> Result<Reply, PluginError> {
@@ -185,7 +222,11 @@ fn accept(shared: &Shared, ask: &Ask<'_>, reply: Reply) -> Result<Reply, PluginE
     }
     match (ask.check)(&reply) {
         Ok(()) => Ok(reply),
-        Err(text) => Err(PluginError::new(Failure::InvalidReply, "reply.invalid", text)),
+        Err(text) => Err(PluginError::new(
+            Failure::InvalidReply,
+            "reply.invalid",
+            text,
+        )),
     }
 }
 
@@ -195,7 +236,10 @@ fn admit(shared: &Shared, ask: Ask<'_>, now: Instant) -> Result<Permit, PluginEr
     let is_rolled_up = ask.slot.is_rolled_up();
     let admitted = ask.cell.change(|state| match state.breaker.state() {
         BreakerState::Closed if is_rolled_up => Err(Duration::from_secs(1)),
-        _ => state.breaker.admit(now).map_err(|refused| refused.retry_after),
+        _ => state
+            .breaker
+            .admit(now)
+            .map_err(|refused| refused.retry_after),
     });
     match admitted {
         Ok((permit, transition)) => {
@@ -208,7 +252,11 @@ fn admit(shared: &Shared, ask: Ask<'_>, now: Instant) -> Result<Permit, PluginEr
             ask.cell.refused(Failure::RejectedBreaker);
             let wait = retry_after.as_millis();
             let text = format!("not called: it failed too often; the next try is in {wait} ms");
-            Err(PluginError::new(Failure::RejectedBreaker, "breaker.open", text))
+            Err(PluginError::new(
+                Failure::RejectedBreaker,
+                "breaker.open",
+                text,
+            ))
         }
     }
 }
@@ -245,7 +293,9 @@ fn settle(
         Ok(_) => Ended::Ok,
         Err(error) => ended(error.failure),
     };
-    let transition = ask.cell.settle(permit, ended, result.as_ref().err(), took, now);
+    let transition = ask
+        .cell
+        .settle(permit, ended, result.as_ref().err(), took, now);
     if let Some(transition) = transition {
         tell(shared, ask.slot, ask.cell, transition);
     }
@@ -258,11 +308,16 @@ fn settle(
 
 impl Drop for Watch<'_> {
     fn drop(&mut self) {
-        let Some(permit) = self.permit.take() else { return };
+        let Some(permit) = self.permit.take() else {
+            return;
+        };
         let now = self.shared.clock.now();
         self.ask.cell.refused(Failure::Cancelled);
         // A void outcome never changes the state.
-        let _ = self.ask.cell.change(|state| state.breaker.record(permit, Ended::Void, now));
+        let _ = self
+            .ask
+            .cell
+            .change(|state| state.breaker.record(permit, Ended::Void, now));
     }
 }
 
@@ -293,11 +348,15 @@ impl Slot {
     /// Takes a place among the running calls, if one is free.
     fn has_place(&self, limit: u32) -> bool {
         let take = |n: u32| (n < limit).then_some(n + 1);
-        self.in_flight.fetch_update(Ordering::AcqRel, Ordering::Acquire, take).is_ok()
+        self.in_flight
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, take)
+            .is_ok()
     }
 
     fn leave(&self) {
-        if self.in_flight.fetch_sub(1, Ordering::AcqRel) == 1 && self.retired.load(Ordering::Relaxed) {
+        if self.in_flight.fetch_sub(1, Ordering::AcqRel) == 1
+            && self.retired.load(Ordering::Relaxed)
+        {
             self.idle.notify_one();
         }
         if self.waiting.load(Ordering::Acquire) > 0 {
@@ -329,7 +388,10 @@ impl Drop for Waiting<'_> {
 async fn wait_for_place(shared: &Shared, ask: Ask<'_>, now: Instant) -> Result<(), PluginError> {
     let limits = &shared.guard.limits;
     let busy = |code: &'static str| {
-        let text = format!("{} calls are running and {} waiting", limits.concurrency, limits.queue);
+        let text = format!(
+            "{} calls are running and {} waiting",
+            limits.concurrency, limits.queue
+        );
         PluginError::new(Failure::RejectedLimit, code, format!("not called: {text}"))
     };
     if ask.slot.waiting.fetch_add(1, Ordering::AcqRel) >= limits.queue {

@@ -17,8 +17,8 @@ use std::{
 
 use kodex_plugin::{Combine, Failure, Json, PluginError, Reply, RequestKind};
 
-pub(crate) use breaker::{Ended, Permit, Transition};
 pub use breaker::{Breaker, BreakerSettings, BreakerState, Override};
+pub(crate) use breaker::{Ended, Permit, Transition};
 pub use error::{DispatchError, ToolError};
 pub use outcome::{Entry, Folded, Outcome, Ruling};
 pub use typed::Typed;
@@ -65,7 +65,13 @@ pub(crate) async fn dispatch(
         Combine::Observe | Combine::Collect | Combine::First => None,
     });
     let no_later_than = budget.map(|budget| now + budget);
-    let event = Event { shared, route, options, combine, no_later_than };
+    let event = Event {
+        shared,
+        route,
+        options,
+        combine,
+        no_later_than,
+    };
     match combine {
         Combine::Observe => Ok(event.observe(payload)),
         Combine::Collect => event.collect(&payload, now).await,
@@ -93,7 +99,10 @@ impl<'a> Event<'a> {
                 activate::start(self.shared, &subscriber.slot);
             }
         }
-        self.route.subscribers.iter().filter(move |subscriber| offers(subscriber, wanted))
+        self.route
+            .subscribers
+            .iter()
+            .filter(move |subscriber| offers(subscriber, wanted))
     }
 
     /// Asks one subscriber. An answer that is there at once needs no future.
@@ -102,7 +111,10 @@ impl<'a> Event<'a> {
             let text = "the event's time was over before this plugin's turn";
             let error = PluginError::new(Failure::BudgetSpent, "event.budget_spent", text);
             to.cell.refused(Failure::BudgetSpent);
-            return guard::Asked::Over(guard::Answer { result: Err(error), at: now });
+            return guard::Asked::Over(guard::Answer {
+                result: Err(error),
+                at: now,
+            });
         }
         let ask = guard::Ask {
             slot: &to.slot,
@@ -140,14 +152,22 @@ impl<'a> Event<'a> {
                 error,
             }),
             result => {
-                entries.push(Entry { plugin: to.slot.name.clone(), result });
+                entries.push(Entry {
+                    plugin: to.slot.name.clone(),
+                    result,
+                });
                 Ok(())
             }
         }
     }
 
     fn finish(&self, entries: Vec<Entry>, folded: Folded) -> Outcome {
-        Outcome { hook: self.route.hook.clone(), combine: self.combine, entries, folded }
+        Outcome {
+            hook: self.route.hook.clone(),
+            combine: self.combine,
+            entries,
+            folded,
+        }
     }
 
     fn observe(&self, payload: Json) -> Outcome {
@@ -183,7 +203,9 @@ impl<'a> Event<'a> {
                 Ok(reply) => payload = combine::next_payload(reply.clone()).unwrap_or(payload),
                 Err(error) if to.required => {
                     let ruling = combine::unavailable(&to.slot.name, error);
-                    self.shared.n_gates_unavailable.fetch_add(1, Ordering::Relaxed);
+                    self.shared
+                        .n_gates_unavailable
+                        .fetch_add(1, Ordering::Relaxed);
                     self.keep(&mut entries, to, answer.result)?;
                     return Ok(self.finish(entries, Folded::Stopped(ruling)));
                 }
@@ -204,7 +226,9 @@ impl<'a> Event<'a> {
             };
             now = answer.at;
             if answer.result.is_err() && !to.catch_all {
-                self.shared.n_gates_unavailable.fetch_add(1, Ordering::Relaxed);
+                self.shared
+                    .n_gates_unavailable
+                    .fetch_add(1, Ordering::Relaxed);
             }
             ruling = combine::decide(ruling, &to.slot.name, &answer.result, !to.catch_all);
             self.keep(&mut entries, to, answer.result)?;
@@ -224,7 +248,11 @@ impl<'a> Event<'a> {
                 guard::Asked::Later(answer) => answer.await,
             };
             now = answer.at;
-            let won = answer.result.as_ref().ok().and_then(|reply| combine::next_payload(reply.clone()));
+            let won = answer
+                .result
+                .as_ref()
+                .ok()
+                .and_then(|reply| combine::next_payload(reply.clone()));
             self.keep(&mut entries, to, answer.result)?;
             if let Some(json) = won {
                 return Ok(self.finish(entries, Folded::Won(to.slot.name.clone(), json)));
@@ -236,6 +264,11 @@ impl<'a> Event<'a> {
 
 fn offers(subscriber: &Subscriber, wanted: Option<&str>) -> bool {
     wanted.is_none_or(|wanted| {
-        subscriber.slot.manifest.capabilities.iter().any(|name| name.as_str() == wanted)
+        subscriber
+            .slot
+            .manifest
+            .capabilities
+            .iter()
+            .any(|name| name.as_str() == wanted)
     })
 }

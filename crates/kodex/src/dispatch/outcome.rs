@@ -63,7 +63,10 @@ impl Ruling {
     /// Nobody objected.
     #[must_use]
     pub fn allow() -> Self {
-        Self { verdict: Verdict::allow(), plugin: None }
+        Self {
+            verdict: Verdict::allow(),
+            plugin: None,
+        }
     }
 
     /// The decision alone.
@@ -84,9 +87,13 @@ impl Outcome {
 
     /// The failures.
     pub fn failures(&self) -> impl Iterator<Item = (&PluginName, &PluginError)> {
-        self.entries
-            .iter()
-            .filter_map(|entry| entry.result.as_ref().err().map(|error| (&entry.plugin, error)))
+        self.entries.iter().filter_map(|entry| {
+            entry
+                .result
+                .as_ref()
+                .err()
+                .map(|error| (&entry.plugin, error))
+        })
     }
 
     /// The decision of a decide hook; deny when a required plugin of a chain failed; otherwise allow.

@@ -35,7 +35,13 @@ type Schema = OnceLock<Result<Option<Validator>, String>>;
 impl ToolEntry {
     pub(crate) fn new(slot: Arc<Slot>, tool: Tool, guard: &GuardSettings) -> Self {
         let cell = slot.cell(&format!("tool:{}", tool.name), guard);
-        Self { slot, tool, cell, input: Schema::new(), output: Schema::new() }
+        Self {
+            slot,
+            tool,
+            cell,
+            input: Schema::new(),
+            output: Schema::new(),
+        }
     }
 
     /// Whether both schemas can be used.
@@ -50,22 +56,31 @@ impl ToolEntry {
             _ => (&self.output, &self.tool.output_schema),
         };
         let compiled = place.get_or_init(|| schema.as_ref().map(compile).transpose());
-        compiled.as_ref().map(Option::as_ref).map_err(|text| ToolError::Schema {
-            plugin: self.slot.name.clone(),
-            tool: self.tool.name.to_string(),
-            side,
-            text: text.clone(),
-        })
+        compiled
+            .as_ref()
+            .map(Option::as_ref)
+            .map_err(|text| ToolError::Schema {
+                plugin: self.slot.name.clone(),
+                tool: self.tool.name.to_string(),
+                side,
+                text: text.clone(),
+            })
     }
 
     fn issues(&self, side: &'static str, json: &Json) -> Result<Option<String>, ToolError> {
-        let Some(validator) = self.validator(side)? else { return Ok(None) };
+        let Some(validator) = self.validator(side)? else {
+            return Ok(None);
+        };
         let issues: Vec<_> = validator
             .iter_errors(json.value())
             .take(MAX_ISSUES)
             .map(|issue| {
                 let path = issue.instance_path().to_string();
-                let path = if path.is_empty() { "/".to_owned() } else { path };
+                let path = if path.is_empty() {
+                    "/".to_owned()
+                } else {
+                    path
+                };
                 format!("{path}: {issue}")
             })
             .collect();
@@ -82,12 +97,23 @@ fn compile(schema: &Json) -> Result<Validator, String> {
 }
 
 /// Calls a tool.
-pub(crate) async fn call(shared: &Shared, entry: &ToolEntry, input: &Json) -> Result<Json, ToolError> {
+pub(crate) async fn call(
+    shared: &Shared,
+    entry: &ToolEntry,
+    input: &Json,
+) -> Result<Json, ToolError> {
     let (plugin, tool) = (entry.slot.name.clone(), entry.tool.name.to_string());
     if let Some(issues) = entry.issues("input", input)? {
-        return Err(ToolError::Input { plugin, tool, issues });
+        return Err(ToolError::Input {
+            plugin,
+            tool,
+            issues,
+        });
     }
-    let timeout = entry.tool.timeout_ms.map_or(TOOL_TIMEOUT, Duration::from_millis);
+    let timeout = entry
+        .tool
+        .timeout_ms
+        .map_or(TOOL_TIMEOUT, Duration::from_millis);
     let ask = guard::Ask {
         slot: &entry.slot,
         cell: &entry.cell,
@@ -102,12 +128,26 @@ pub(crate) async fn call(shared: &Shared, entry: &ToolEntry, input: &Json) -> Re
     let reply = match guard::call(shared, ask, shared.clock.now()).await.result {
         Ok(reply) => reply.0.unwrap_or_else(Json::null),
         Err(error) if error.failure == Failure::Domain => {
-            return Err(ToolError::Input { plugin, tool, issues: error.message });
+            return Err(ToolError::Input {
+                plugin,
+                tool,
+                issues: error.message,
+            });
         }
-        Err(error) => return Err(ToolError::Failed { plugin, tool, error }),
+        Err(error) => {
+            return Err(ToolError::Failed {
+                plugin,
+                tool,
+                error,
+            });
+        }
     };
     match entry.issues("output", &reply)? {
-        Some(issues) => Err(ToolError::Output { plugin, tool, issues }),
+        Some(issues) => Err(ToolError::Output {
+            plugin,
+            tool,
+            issues,
+        }),
         None => Ok(reply),
     }
 }

@@ -20,7 +20,10 @@ impl<H: Hook> std::fmt::Debug for Typed<H> {
 
 impl<H: Hook> Typed<H> {
     pub(crate) fn new(outcome: Outcome) -> Self {
-        Self { outcome, hook: PhantomData }
+        Self {
+            outcome,
+            hook: PhantomData,
+        }
     }
 
     /// The uniform outcome, with every entry and failure.
@@ -32,7 +35,9 @@ impl<H: Hook> Typed<H> {
     /// The replies that have the hook's form, each with its plugin. A reply of another form is
     /// passed over here; it stands in [`Typed::outcome`].
     pub fn replies(&self) -> impl Iterator<Item = (&PluginName, H::Reply)> {
-        self.outcome.replies().filter_map(|(plugin, json)| Some((plugin, json.to().ok()?)))
+        self.outcome
+            .replies()
+            .filter_map(|(plugin, json)| Some((plugin, json.to().ok()?)))
     }
 
     /// Chain: the payload after the last plugin. Nothing for other modes, and nothing when the

@@ -22,8 +22,10 @@ impl PluginHost {
     }
 
     fn now(&self) -> Result<Json, HostError> {
-        Json::of(&Now { unix_ms: self.clock.unix_ms() })
-            .map_err(|error| HostError::new("internal", error.to_string()))
+        Json::of(&Now {
+            unix_ms: self.clock.unix_ms(),
+        })
+        .map_err(|error| HostError::new("internal", error.to_string()))
     }
 }
 

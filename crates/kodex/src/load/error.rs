@@ -22,9 +22,10 @@ impl LoadError {
     #[must_use]
     pub fn code(&self) -> &str {
         match self {
-            Self::Strict { record } => {
-                record.diagnostics.first().map_or("load.failed", |found| found.code.as_str())
-            }
+            Self::Strict { record } => record
+                .diagnostics
+                .first()
+                .map_or("load.failed", |found| found.code.as_str()),
             Self::NoAsyncRuntime => "load.no_async_runtime",
         }
     }

@@ -21,11 +21,15 @@ pub(super) fn of(candidate: &Candidate) -> u64 {
     let mut hasher = DefaultHasher::new();
     match &candidate.place {
         Place::PythonFile(file) | Place::PythonObject { file, .. } => stat(file, &mut hasher),
-        Place::Manifest { file, root } if file.file_name().is_some_and(|name| name == "kodex.toml") => {
+        Place::Manifest { file, root }
+            if file.file_name().is_some_and(|name| name == "kodex.toml") =>
+        {
             walk(root, 0, &mut 0, &mut hasher);
         }
         Place::Manifest { file, .. } => stat(file, &mut hasher),
-        Place::Native(plugin) => std::sync::Arc::as_ptr(plugin).cast::<()>().hash(&mut hasher),
+        Place::Native(plugin) => std::sync::Arc::as_ptr(plugin)
+            .cast::<()>()
+            .hash(&mut hasher),
     }
     hasher.finish()
 }
@@ -37,7 +41,9 @@ fn stat(file: &Path, hasher: &mut DefaultHasher) {
 }
 
 fn walk(folder: &Path, depth: usize, n_files: &mut usize, hasher: &mut DefaultHasher) {
-    let Ok(entries) = fs::read_dir(folder) else { return };
+    let Ok(entries) = fs::read_dir(folder) else {
+        return;
+    };
     let mut names: Vec<_> = entries.flatten().map(|entry| entry.file_name()).collect();
     names.sort();
     for name in names {
@@ -48,7 +54,9 @@ fn walk(folder: &Path, depth: usize, n_files: &mut usize, hasher: &mut DefaultHa
         let path = folder.join(&name);
         name.hash(hasher);
         match fs::symlink_metadata(&path) {
-            Ok(meta) if meta.is_dir() && depth < MAX_DEPTH => walk(&path, depth + 1, n_files, hasher),
+            Ok(meta) if meta.is_dir() && depth < MAX_DEPTH => {
+                walk(&path, depth + 1, n_files, hasher)
+            }
             Ok(_) => {
                 *n_files += 1;
                 stat(&path, hasher);

@@ -27,7 +27,11 @@ pub(super) async fn judge(
         judged.push(match &candidate.place {
             Place::Native(plugin) => {
                 let manifest = plugin.manifest().clone();
-                Some(Ok(Declared { manifest, candidate, notes: Vec::new() }))
+                Some(Ok(Declared {
+                    manifest,
+                    candidate,
+                    notes: Vec::new(),
+                }))
             }
             Place::Manifest { .. } => Some(read(candidate)),
             Place::PythonFile(_) | Place::PythonObject { .. } => {
@@ -49,12 +53,21 @@ use super::python::inspect;
 async fn inspect(
     _: &Arc<Shared>,
     _: &Plan,
-    _: &Scope, in_code: Vec<(usize, Candidate)>) -> Vec<(usize, Judged)> {
+    _: &Scope,
+    in_code: Vec<(usize, Candidate)>,
+) -> Vec<(usize, Judged)> {
     let text = "this program was built without support for workers";
     let refuse = |candidate: &Candidate| {
-        Record::refused(&candidate.source, Status::Error, Diagnostic::error("load.kind.unsupported", text))
+        Record::refused(
+            &candidate.source,
+            Status::Error,
+            Diagnostic::error("load.kind.unsupported", text),
+        )
     };
-    in_code.into_iter().map(|(index, candidate)| (index, Err(refuse(&candidate)))).collect()
+    in_code
+        .into_iter()
+        .map(|(index, candidate)| (index, Err(refuse(&candidate))))
+        .collect()
 }
 
 fn read(candidate: Candidate) -> Judged {
@@ -68,26 +81,42 @@ fn read(candidate: Candidate) -> Judged {
     })?;
     let parsed = manifest::parse_toml(&text, &shown);
     match parsed.manifest {
-        Some(manifest) => Ok(Declared { candidate, manifest, notes: parsed.diagnostics }),
-        None => Err(Record::refused_for_all(&candidate.source, parsed.diagnostics)),
+        Some(manifest) => Ok(Declared {
+            candidate,
+            manifest,
+            notes: parsed.diagnostics,
+        }),
+        None => Err(Record::refused_for_all(
+            &candidate.source,
+            parsed.diagnostics,
+        )),
     }
 }
 
 fn read_bounded(file: &Path) -> Result<String, Diagnostic> {
     let unreadable = |error: std::io::Error| {
-        Diagnostic::error("load.manifest.unreadable", format!("the manifest cannot be read: {error}"))
-            .with_hint("check the permissions of the file")
+        Diagnostic::error(
+            "load.manifest.unreadable",
+            format!("the manifest cannot be read: {error}"),
+        )
+        .with_hint("check the permissions of the file")
     };
     let mut bytes = Vec::new();
     let opened = fs::File::open(file).map_err(unreadable)?;
-    opened.take(MAX_MANIFEST_BYTES + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    opened
+        .take(MAX_MANIFEST_BYTES + 1)
+        .read_to_end(&mut bytes)
+        .map_err(unreadable)?;
     if bytes.len() as u64 > MAX_MANIFEST_BYTES {
         let text = format!("the manifest has more than {MAX_MANIFEST_BYTES} bytes");
         return Err(Diagnostic::error("load.manifest.too_long", text));
     }
     String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
-        Diagnostic::error("load.manifest.not_utf8", format!("the manifest is no UTF-8 (byte {at})"))
-            .with_hint("save the file as UTF-8")
+        Diagnostic::error(
+            "load.manifest.not_utf8",
+            format!("the manifest is no UTF-8 (byte {at})"),
+        )
+        .with_hint("save the file as UTF-8")
     })
 }

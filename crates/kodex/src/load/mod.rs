@@ -16,9 +16,9 @@ use std::{collections::HashMap, sync::Arc};
 use kodex_plugin::{Diagnostic, Manifest, PluginName};
 
 pub use error::LoadError;
-pub(crate) use plan::{Plan, Scope};
 #[cfg(feature = "worker")]
 pub use plan::Python;
+pub(crate) use plan::{Plan, Scope};
 
 use crate::{
     discover::{self, Candidate, Place},
@@ -62,22 +62,43 @@ type Judged = Result<Declared, Record>;
 ///
 /// # Errors
 /// In strict mode the first line of the ledger that is an error becomes a [`LoadError`].
-pub(crate) async fn load(shared: &Arc<Shared>, plan: &Plan, known: &[Arc<Slot>]) -> Result<Loaded, LoadError> {
+pub(crate) async fn load(
+    shared: &Arc<Shared>,
+    plan: &Plan,
+    known: &[Arc<Slot>],
+) -> Result<Loaded, LoadError> {
     let scope = plan.scope();
     let found = discover::discover(&scope.sources);
-    let mut loaded = Loaded { records: found.records, ..Loaded::default() };
+    let mut loaded = Loaded {
+        records: found.records,
+        ..Loaded::default()
+    };
     loaded.diagnostics.extend(scope.diagnostics.iter().cloned());
     loaded.diagnostics.extend(found.diagnostics);
     for judged in manifest::judge(shared, plan, &scope, found.candidates).await {
         match judged {
-            Ok(declared) => admit(&Admission { shared, plan, scope: &scope, known }, declared, &mut loaded),
+            Ok(declared) => admit(
+                &Admission {
+                    shared,
+                    plan,
+                    scope: &scope,
+                    known,
+                },
+                declared,
+                &mut loaded,
+            ),
             Err(record) => refuse(record, None, &mut loaded),
         }
     }
     if plan.strict
-        && let Some(record) = loaded.records.iter().find(|record| record.status == Status::Error)
+        && let Some(record) = loaded
+            .records
+            .iter()
+            .find(|record| record.status == Status::Error)
     {
-        return Err(LoadError::Strict { record: Box::new(record.clone()) });
+        return Err(LoadError::Strict {
+            record: Box::new(record.clone()),
+        });
     }
     plan.warn_of_unknown_settings(&mut loaded);
     Ok(loaded)
@@ -93,7 +114,11 @@ struct Admission<'a> {
 
 /// Takes a declared plugin into the set, unless its settings or another plugin stand against it.
 fn admit(to: &Admission<'_>, declared: Declared, loaded: &mut Loaded) {
-    let Declared { candidate, manifest, notes } = declared;
+    let Declared {
+        candidate,
+        manifest,
+        notes,
+    } = declared;
     let name = manifest.name.clone();
     let settings = to.plan.settings_of(name.as_str());
     if let Err(record) = may_join(&candidate, &name, &settings, loaded) {
@@ -111,18 +136,30 @@ fn admit(to: &Admission<'_>, declared: Declared, loaded: &mut Loaded) {
     let slot = match to.known.iter().find(is_same) {
         Some(kept) => Ok(kept.clone()),
         None => open::open(to, &candidate, manifest).map(|plugin| {
-            Arc::new(Slot::new(plugin, candidate.source.clone(), fingerprint, settings, context))
+            Arc::new(Slot::new(
+                plugin,
+                candidate.source.clone(),
+                fingerprint,
+                settings,
+                context,
+            ))
         }),
     };
     match slot {
         Ok(slot) => {
-            loaded.records.push(Record::loaded(&candidate.source, name.as_str(), notes));
+            loaded
+                .records
+                .push(Record::loaded(&candidate.source, name.as_str(), notes));
             loaded.names.insert(name.to_string(), loaded.slots.len());
             loaded.slots.push(slot);
         }
         Err(found) => {
             let found = found.with_plugin(name.as_str());
-            refuse(Record::refused(&candidate.source, Status::Error, found), Some(name.as_str()), loaded);
+            refuse(
+                Record::refused(&candidate.source, Status::Error, found),
+                Some(name.as_str()),
+                loaded,
+            );
         }
     }
 }
@@ -135,17 +172,32 @@ fn may_join(
     loaded: &Loaded,
 ) -> Result<(), Record> {
     if !settings.enabled {
-        let found = Diagnostic::note("load.not_enabled", format!("plugin '{name}' is not enabled"))
-            .with_plugin(name.as_str())
-            .with_hint(format!("set `enabled = true` under [plugin.{name}] in .kodex/config.toml"));
-        let record = Record::refused(&candidate.source, Status::Skipped, found);
-        return Err(Record { plugin_name: name.to_string(), ..record });
-    }
-    let Some(first) = loaded.names.get(name.as_str()) else { return Ok(()) };
-    let first = &loaded.slots[*first].source;
-    let found = Diagnostic::error("load.name.duplicate", format!("Duplicate plugin name '{name}' is not allowed"))
+        let found = Diagnostic::note(
+            "load.not_enabled",
+            format!("plugin '{name}' is not enabled"),
+        )
         .with_plugin(name.as_str())
-        .with_hint(format!("'{first}' has the name already; rename one of the two"));
+        .with_hint(format!(
+            "set `enabled = true` under [plugin.{name}] in .kodex/config.toml"
+        ));
+        let record = Record::refused(&candidate.source, Status::Skipped, found);
+        return Err(Record {
+            plugin_name: name.to_string(),
+            ..record
+        });
+    }
+    let Some(first) = loaded.names.get(name.as_str()) else {
+        return Ok(());
+    };
+    let first = &loaded.slots[*first].source;
+    let found = Diagnostic::error(
+        "load.name.duplicate",
+        format!("Duplicate plugin name '{name}' is not allowed"),
+    )
+    .with_plugin(name.as_str())
+    .with_hint(format!(
+        "'{first}' has the name already; rename one of the two"
+    ));
     Err(Record::refused(&candidate.source, Status::Error, found))
 }
 
@@ -154,12 +206,18 @@ fn refuse(record: Record, name: Option<&str>, loaded: &mut Loaded) {
         Some("load.not_enabled") => Reason::NotEnabled,
         _ => Reason::NotLoaded,
     };
-    let hint = record.diagnostics.iter().find_map(|found| found.hint.as_deref());
+    let hint = record
+        .diagnostics
+        .iter()
+        .find_map(|found| found.hint.as_deref());
     loaded.absent.push(Absent {
         source: record.source.clone(),
         name: name.map(str::to_owned),
         reason,
-        text: hint.map_or_else(|| record.message.clone(), |hint| format!("{}; {hint}", record.message)),
+        text: hint.map_or_else(
+            || record.message.clone(),
+            |hint| format!("{}; {hint}", record.message),
+        ),
     });
     loaded.records.push(record);
 }

@@ -18,7 +18,12 @@ pub(super) fn open(
         (Place::Native(plugin), _) => {
             let limits = to.shared.guard.limits.clone();
             let launch = Launch::Native(plugin.clone());
-            let package = Package { manifest, root: PathBuf::from("/"), limits, launch };
+            let package = Package {
+                manifest,
+                root: PathBuf::from("/"),
+                limits,
+                launch,
+            };
             NativeBackend.open(package).map_err(|error| refused(&error))
         }
         (_, Run::None) => Ok(Arc::new(Declaring(manifest))),
@@ -35,7 +40,11 @@ pub(super) fn open(
 use super::worker::open as worker;
 
 #[cfg(not(feature = "worker"))]
-fn worker(_: &Admission<'_>, _: &Candidate, manifest: Manifest) -> Result<Arc<dyn Plugin>, Diagnostic> {
+fn worker(
+    _: &Admission<'_>,
+    _: &Candidate,
+    manifest: Manifest,
+) -> Result<Arc<dyn Plugin>, Diagnostic> {
     Err(unsupported(manifest.run.kind()))
 }
 
@@ -44,8 +53,11 @@ pub(super) fn refused(error: &OpenError) -> Diagnostic {
 }
 
 pub(super) fn unsupported(kind: &str) -> Diagnostic {
-    Diagnostic::error("load.kind.unsupported", format!("plugins of kind '{kind}' cannot run in this program"))
-        .with_hint("the kinds that run are python, process and native")
+    Diagnostic::error(
+        "load.kind.unsupported",
+        format!("plugins of kind '{kind}' cannot run in this program"),
+    )
+    .with_hint("the kinds that run are python, process and native")
 }
 
 /// A plugin without code: it declares, and answers nothing.

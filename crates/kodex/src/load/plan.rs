@@ -96,17 +96,21 @@ impl Plan {
 
     #[cfg(feature = "worker")]
     fn find_python(&self, mut scope: Scope) -> Scope {
-        let Some(python) = &self.python else { return scope };
-        scope.interpreter = Some(match kodex_backend::python::Interpreter::find(&python.search) {
-            Ok(found) => {
-                if python.entry_points {
-                    scope.sources.site_dirs = found.interpreter.site_dirs.clone();
+        let Some(python) = &self.python else {
+            return scope;
+        };
+        scope.interpreter = Some(
+            match kodex_backend::python::Interpreter::find(&python.search) {
+                Ok(found) => {
+                    if python.entry_points {
+                        scope.sources.site_dirs = found.interpreter.site_dirs.clone();
+                    }
+                    scope.diagnostics = found.notes;
+                    Ok(found.interpreter)
                 }
-                scope.diagnostics = found.notes;
-                Ok(found.interpreter)
-            }
-            Err(error) => Err(error.diagnostic()),
-        });
+                Err(error) => Err(error.diagnostic()),
+            },
+        );
         scope
     }
 
@@ -127,8 +131,12 @@ impl Plan {
     /// Contexts by plugin name, each with the default laid under it.
     #[cfg(feature = "worker")]
     pub(crate) fn contexts(&self) -> Json {
-        let own = self.settings.iter().filter(|(_, settings)| settings.context != Json::object());
-        let merged = own.map(|(name, settings)| (name.clone(), self.context_of(settings).into_value()));
+        let own = self
+            .settings
+            .iter()
+            .filter(|(_, settings)| settings.context != Json::object());
+        let merged =
+            own.map(|(name, settings)| (name.clone(), self.context_of(settings).into_value()));
         Json::from(Value::Object(merged.collect()))
     }
 
@@ -151,15 +159,26 @@ impl Plan {
 
     /// Programs that are on no folder of the search path.
     pub(crate) fn missing_programs(&self, programs: &[String]) -> Vec<String> {
-        let is_there = |program: &String| self.search_path.iter().any(|dir| dir.join(program).is_file());
-        programs.iter().filter(|program| !is_there(program)).cloned().collect()
+        let is_there = |program: &String| {
+            self.search_path
+                .iter()
+                .any(|dir| dir.join(program).is_file())
+        };
+        programs
+            .iter()
+            .filter(|program| !is_there(program))
+            .cloned()
+            .collect()
     }
 
     /// Settings for a plugin that nobody found are most often a typing error.
     pub(crate) fn warn_of_unknown_settings(&self, loaded: &mut Loaded) {
         for name in self.settings.keys() {
             let is_known = loaded.slots.iter().any(|slot| slot.name.as_str() == name)
-                || loaded.absent.iter().any(|absent| absent.name.as_deref() == Some(name));
+                || loaded
+                    .absent
+                    .iter()
+                    .any(|absent| absent.name.as_deref() == Some(name));
             if is_known {
                 continue;
             }
@@ -169,7 +188,11 @@ impl Plan {
                 None => "remove the table, or install the plugin".to_owned(),
             };
             let text = format!("the configuration speaks of plugin '{name}', which was not found");
-            loaded.diagnostics.push(Diagnostic::warning("config.plugin.unknown", text).with_plugin(name).with_hint(hint));
+            loaded.diagnostics.push(
+                Diagnostic::warning("config.plugin.unknown", text)
+                    .with_plugin(name)
+                    .with_hint(hint),
+            );
         }
     }
 }

@@ -30,8 +30,10 @@ pub(super) async fn inspect(
         Err(found) => return refuse_all(candidates, found),
     };
     let contexts = plan.contexts();
-    let declarants: Vec<_> =
-        candidates.iter().map(|(_, candidate)| declarant(plan, candidate, &contexts)).collect();
+    let declarants: Vec<_> = candidates
+        .iter()
+        .map(|(_, candidate)| declarant(plan, candidate, &contexts))
+        .collect();
     let declarations = Declarations {
         interpreter,
         sdk: &scope.sdk,
@@ -45,23 +47,39 @@ pub(super) async fn inspect(
         tracing::warn!(code = %found.code, "{}", found.message);
     }
     let judge = |((index, candidate), inspection)| (index, judge(candidate, inspection));
-    candidates.into_iter().zip(declared.inspections).map(judge).collect()
+    candidates
+        .into_iter()
+        .zip(declared.inspections)
+        .map(judge)
+        .collect()
 }
 
 fn refuse_all(candidates: Vec<(usize, Candidate)>, found: &Diagnostic) -> Vec<(usize, Judged)> {
-    let refuse = |candidate: Candidate| Err(Record::refused(&candidate.source, Status::Error, found.clone()));
-    candidates.into_iter().map(|(index, candidate)| (index, refuse(candidate))).collect()
+    let refuse = |candidate: Candidate| {
+        Err(Record::refused(
+            &candidate.source,
+            Status::Error,
+            found.clone(),
+        ))
+    };
+    candidates
+        .into_iter()
+        .map(|(index, candidate)| (index, refuse(candidate)))
+        .collect()
 }
 
 fn declarant(plan: &Plan, candidate: &Candidate, contexts: &Json) -> Declarant {
     let context = plan.default_context.clone();
     let declarant = match &candidate.place {
-        Place::PythonObject { object, site_dir, file } => {
-            Declarant::object(object.clone(), site_dir.clone(), file.clone(), context)
-        }
-        Place::PythonFile(file) | Place::Manifest { file, .. } => {
-            Declarant::file(std::path::absolute(file).unwrap_or_else(|_| file.clone()), context)
-        }
+        Place::PythonObject {
+            object,
+            site_dir,
+            file,
+        } => Declarant::object(object.clone(), site_dir.clone(), file.clone(), context),
+        Place::PythonFile(file) | Place::Manifest { file, .. } => Declarant::file(
+            std::path::absolute(file).unwrap_or_else(|_| file.clone()),
+            context,
+        ),
         Place::Native(_) => Declarant::file(Path::new("/").to_owned(), context),
     };
     match contexts == &Json::object() {
@@ -74,10 +92,20 @@ fn judge(candidate: Candidate, inspection: Inspection) -> Judged {
     let json = inspection.map_err(|error| refused(&candidate, error))?;
     let mut parsed = manifest::parse_json(json.text(), &candidate.source, true);
     // Places lie in the JSON form, which nobody wrote; in the Python file they would mislead.
-    parsed.diagnostics.iter_mut().for_each(|found| found.position = None);
+    parsed
+        .diagnostics
+        .iter_mut()
+        .for_each(|found| found.position = None);
     match parsed.manifest {
-        Some(manifest) => Ok(Declared { candidate, manifest, notes: parsed.diagnostics }),
-        None => Err(Record::refused_for_all(&candidate.source, parsed.diagnostics)),
+        Some(manifest) => Ok(Declared {
+            candidate,
+            manifest,
+            notes: parsed.diagnostics,
+        }),
+        None => Err(Record::refused_for_all(
+            &candidate.source,
+            parsed.diagnostics,
+        )),
     }
 }
 
@@ -85,7 +113,10 @@ fn judge(candidate: Candidate, inspection: Inspection) -> Judged {
 fn refused(candidate: &Candidate, error: InspectError) -> Record {
     let no_plugin = error.code == "load.python.no_get_plugin";
     let (status, found) = match no_plugin {
-        true => (Status::Skipped, Diagnostic::warning(error.code, error.message)),
+        true => (
+            Status::Skipped,
+            Diagnostic::warning(error.code, error.message),
+        ),
         false => (Status::Error, Diagnostic::error(error.code, error.message)),
     };
     let hint = match (no_plugin, error.traceback) {
@@ -93,5 +124,9 @@ fn refused(candidate: &Candidate, error: InspectError) -> Record {
         (false, Some(traceback)) => traceback.trim_end().to_owned(),
         (false, None) => "run `kodex check` on the file".to_owned(),
     };
-    Record::refused(&candidate.source, status, found.with_file(&candidate.source).with_hint(hint))
+    Record::refused(
+        &candidate.source,
+        status,
+        found.with_file(&candidate.source).with_hint(hint),
+    )
 }

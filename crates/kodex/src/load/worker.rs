@@ -6,9 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use kodex_backend::{
-    Backend, Command, Launch, Package, WorkerBackend, WorkerOptions, python::Sdk,
-};
+use kodex_backend::{Backend, Command, Launch, Package, WorkerBackend, WorkerOptions, python::Sdk};
 use kodex_plugin::{
     Call, Context, Diagnostic, Failure, Health, Manifest, Plugin, PluginError, Reply, Request,
     manifest::Run,
@@ -34,12 +32,21 @@ pub(super) fn open(
     }
     let limits = to.shared.guard.limits.clone();
     let open = |manifest, root, command| {
-        let package = Package { manifest, root, limits, launch: Launch::Command(command) };
-        WorkerBackend::new(options).open(package).map_err(|error| refused(&error))
+        let package = Package {
+            manifest,
+            root,
+            limits,
+            launch: Launch::Command(command),
+        };
+        WorkerBackend::new(options)
+            .open(package)
+            .map_err(|error| refused(&error))
     };
     match &manifest.run {
         Run::Python { entry, env } => {
-            let Some(python) = &to.plan.python else { return Err(not_configured()) };
+            let Some(python) = &to.plan.python else {
+                return Err(not_configured());
+            };
             let command = python_command(to, python, candidate, entry, &root, pass(to.plan, env))?;
             Ok(Arc::new(WithSdk {
                 worker: open(manifest, root, command)?,
@@ -81,7 +88,11 @@ impl Plugin for WithSdk {
             Ok(_) => self.worker.activate(context),
             Err(error) => {
                 let text = format!("{error}; {}", error.hint());
-                Call::Ready(Err(PluginError::new(Failure::Unavailable, error.code(), text)))
+                Call::Ready(Err(PluginError::new(
+                    Failure::Unavailable,
+                    error.code(),
+                    text,
+                )))
             }
         }
     }
@@ -124,26 +135,53 @@ fn python_command(
     let sdk = to.scope.sdk.dir(&python.cache_dir);
     let mut args: Vec<OsString> = vec!["-I".into(), sdk.join("kodex").join("_worker.py").into()];
     match &candidate.place {
-        Place::PythonObject { object, site_dir, .. } => {
-            args.extend(["--object".into(), object.into(), "--path".into(), site_dir.into()]);
+        Place::PythonObject {
+            object, site_dir, ..
+        } => {
+            args.extend([
+                "--object".into(),
+                object.into(),
+                "--path".into(),
+                site_dir.into(),
+            ]);
         }
         Place::PythonFile(file) => {
-            args.extend(["--file".into(), root.join(file.file_name().unwrap_or_default()).into()]);
+            args.extend([
+                "--file".into(),
+                root.join(file.file_name().unwrap_or_default()).into(),
+            ]);
         }
         Place::Manifest { .. } | Place::Native(_) if entry.ends_with(".py") => {
-            args.extend(["--file".into(), root.join(entry).into(), "--root".into(), root.into()]);
+            args.extend([
+                "--file".into(),
+                root.join(entry).into(),
+                "--root".into(),
+                root.into(),
+            ]);
         }
         Place::Manifest { .. } | Place::Native(_) => {
-            args.extend(["--object".into(), entry.into(), "--path".into(), root.into()]);
+            args.extend([
+                "--object".into(),
+                entry.into(),
+                "--path".into(),
+                root.into(),
+            ]);
         }
     }
-    Ok(Command { program: interpreter.program.clone(), args, env })
+    Ok(Command {
+        program: interpreter.program.clone(),
+        args,
+        env,
+    })
 }
 
 /// The finding when an embedder has not said how Python plugins are run.
 pub(super) fn not_configured() -> Diagnostic {
-    Diagnostic::error("python.not_configured", "this runtime was not told how to run Python plugins")
-        .with_hint("call `Builder::python`")
+    Diagnostic::error(
+        "python.not_configured",
+        "this runtime was not told how to run Python plugins",
+    )
+    .with_hint("call `Builder::python`")
 }
 
 /// The plugin's root as an absolute path.
@@ -154,9 +192,16 @@ fn root_of(candidate: &Candidate) -> Result<PathBuf, Diagnostic> {
         Place::PythonObject { site_dir, .. } => site_dir.as_path(),
         Place::Native(_) => Path::new("/"),
     };
-    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let folder = if folder.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        folder
+    };
     folder.canonicalize().map_err(|error| {
-        let text = format!("the plugin's folder {} cannot be opened: {error}", folder.display());
+        let text = format!(
+            "the plugin's folder {} cannot be opened: {error}",
+            folder.display()
+        );
         Diagnostic::error("load.root.unreadable", text)
     })
 }

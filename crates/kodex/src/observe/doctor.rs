@@ -77,7 +77,12 @@ pub struct DoctorPlugin {
 }
 
 pub(crate) fn doctor(shared: &Shared, current: &Current, plan: &Plan) -> Doctor {
-    let plugins: Vec<_> = current.catalog.slots.iter().map(|slot| describe(shared, slot)).collect();
+    let plugins: Vec<_> = current
+        .catalog
+        .slots
+        .iter()
+        .map(|slot| describe(shared, slot))
+        .collect();
     let mut findings = Vec::new();
     for record in &current.records {
         findings.extend(record.diagnostics.iter().map(|found| Finding {
@@ -106,7 +111,9 @@ pub(crate) fn doctor(shared: &Shared, current: &Current, plan: &Plan) -> Doctor 
     Doctor {
         report: REPORT_VERSION,
         kodex: env!("CARGO_PKG_VERSION").to_owned(),
-        healthy: findings.iter().all(|finding| finding.diagnostic.severity < Severity::Error),
+        healthy: findings
+            .iter()
+            .all(|finding| finding.diagnostic.severity < Severity::Error),
         findings,
         plugins,
         ledger: current.records.clone(),
@@ -124,9 +131,21 @@ fn describe(shared: &Shared, slot: &Slot) -> DoctorPlugin {
         version: manifest.version.to_string(),
         kind: manifest.run.kind().to_owned(),
         source: slot.source.clone(),
-        hooks: manifest.hooks.iter().map(|wish| wish.on.to_string()).collect(),
-        tools: manifest.tools.iter().map(|tool| tool.name.to_string()).collect(),
-        permissions: manifest.permissions.iter().map(|asked| asked.allow.to_string()).collect(),
+        hooks: manifest
+            .hooks
+            .iter()
+            .map(|wish| wish.on.to_string())
+            .collect(),
+        tools: manifest
+            .tools
+            .iter()
+            .map(|tool| tool.name.to_string())
+            .collect(),
+        permissions: manifest
+            .permissions
+            .iter()
+            .map(|asked| asked.allow.to_string())
+            .collect(),
         metrics: metrics::plugin(shared, slot),
     }
 }
@@ -135,22 +154,46 @@ fn describe(shared: &Shared, slot: &Slot) -> DoctorPlugin {
 fn live_findings(slot: &Slot, plugin: &DoctorPlugin, plan: &Plan) -> Vec<Finding> {
     let mut found = Vec::new();
     let mut add = |diagnostic: Diagnostic| {
-        found.push(Finding { source: slot.source.clone(), diagnostic: diagnostic.with_plugin(slot.name.as_str()) });
+        found.push(Finding {
+            source: slot.source.clone(),
+            diagnostic: diagnostic.with_plugin(slot.name.as_str()),
+        });
     };
     for program in plan.missing_programs(&slot.manifest.requires.bin) {
-        let text = format!("the program '{program}', which the plugin requires, is not on the path");
+        let text =
+            format!("the program '{program}', which the plugin requires, is not on the path");
         add(Diagnostic::error("requires.bin.missing", text)
             .with_hint(format!("install '{program}' or add its folder to the path")));
     }
     if plugin.metrics.health.state == Life::Quarantined {
-        let tail = plugin.metrics.health.log_tail.lines().last().unwrap_or_default();
-        add(Diagnostic::error("worker.quarantined", format!("its process died too often: {tail}"))
-            .with_hint("fix the cause, then reload or restart the runtime"));
+        let tail = plugin
+            .metrics
+            .health
+            .log_tail
+            .lines()
+            .last()
+            .unwrap_or_default();
+        add(Diagnostic::error(
+            "worker.quarantined",
+            format!("its process died too often: {tail}"),
+        )
+        .with_hint("fix the cause, then reload or restart the runtime"));
     }
-    for key in plugin.metrics.keys.iter().filter(|key| key.breaker == BreakerState::Open) {
-        let last = key.last_error.as_ref().map_or("-", |(_, text)| text.as_str());
-        add(Diagnostic::warning("breaker.open", format!("its breaker for {} is open; last failure: {last}", key.key))
-            .with_hint("it closes by itself when the plugin answers again"));
+    for key in plugin
+        .metrics
+        .keys
+        .iter()
+        .filter(|key| key.breaker == BreakerState::Open)
+    {
+        let last = key
+            .last_error
+            .as_ref()
+            .map_or("-", |(_, text)| text.as_str());
+        add(Diagnostic::warning(
+            "breaker.open",
+            format!("its breaker for {} is open; last failure: {last}", key.key),
+        )
+        .with_hint("it closes by itself when the plugin answers again"));
     }
     found
 }

@@ -72,7 +72,11 @@ pub enum Reason {
     NotLoaded,
 }
 
-pub(crate) fn explain(shared: &Shared, current: &Current, name: &str) -> Result<Explanation, DispatchError> {
+pub(crate) fn explain(
+    shared: &Shared,
+    current: &Current,
+    name: &str,
+) -> Result<Explanation, DispatchError> {
     let route = current.catalog.route(name, &shared.guard)?;
     let mut plugins = Vec::new();
     for (index, to) in route.subscribers.iter().enumerate() {
@@ -84,7 +88,9 @@ pub(crate) fn explain(shared: &Shared, current: &Current, name: &str) -> Result<
                 "its process died too often; see `kodex doctor` for its last words".to_owned(),
             ),
             BreakerState::Open => (Reason::BreakerOpen, open_text(&calls)),
-            BreakerState::Closed | BreakerState::HalfOpen => (Reason::Asked, asked_text(to.catch_all)),
+            BreakerState::Closed | BreakerState::HalfOpen => {
+                (Reason::Asked, asked_text(to.catch_all))
+            }
         };
         plugins.push(Why {
             plugin: to.slot.name.to_string(),
@@ -99,18 +105,32 @@ pub(crate) fn explain(shared: &Shared, current: &Current, name: &str) -> Result<
     }
     for slot in &current.catalog.slots {
         if !route.subscribers.iter().any(|to| to.slot.name == slot.name) {
-            plugins.push(left_out(slot.name.as_str(), &slot.source, Reason::NotSubscribed, not_subscribed(slot, name)));
+            plugins.push(left_out(
+                slot.name.as_str(),
+                &slot.source,
+                Reason::NotSubscribed,
+                not_subscribed(slot, name),
+            ));
         }
     }
     for absent in &current.absent {
         let name = absent.name.as_deref().unwrap_or("-");
-        plugins.push(left_out(name, &absent.source, absent.reason, absent.text.clone()));
+        plugins.push(left_out(
+            name,
+            &absent.source,
+            absent.reason,
+            absent.text.clone(),
+        ));
     }
     let known = !hook::spec(name).name.is_empty();
     Ok(Explanation {
         hook: name.to_owned(),
         known,
-        similar: if known { None } else { hook::suggest(name).map(str::to_owned) },
+        similar: if known {
+            None
+        } else {
+            hook::suggest(name).map(str::to_owned)
+        },
         combine: route.spec.combine,
         plugins,
     })
@@ -140,16 +160,26 @@ fn open_text(calls: &KeyMetrics) -> String {
     let wait = calls.retry_after_ms.unwrap_or(0);
     match &calls.last_error {
         Some((code, text)) => {
-            format!("its breaker is open for another {wait} ms; the last failure was {code}: {text}")
+            format!(
+                "its breaker is open for another {wait} ms; the last failure was {code}: {text}"
+            )
         }
         None => format!("its breaker is open for another {wait} ms"),
     }
 }
 
 fn not_subscribed(slot: &crate::register::Slot, hook: &str) -> String {
-    let names: Vec<_> = slot.manifest.hooks.iter().map(|wish| wish.on.as_str()).collect();
+    let names: Vec<_> = slot
+        .manifest
+        .hooks
+        .iter()
+        .map(|wish| wish.on.as_str())
+        .collect();
     if names.is_empty() {
         return format!("it answers no hook; add [[hook]] on = \"{hook}\" to its manifest");
     }
-    format!("it answers {}; add [[hook]] on = \"{hook}\" to its manifest", names.join(", "))
+    format!(
+        "it answers {}; add [[hook]] on = \"{hook}\" to its manifest",
+        names.join(", ")
+    )
 }

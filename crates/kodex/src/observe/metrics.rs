@@ -52,7 +52,12 @@ pub struct KeyMetrics {
 }
 
 pub(crate) fn metrics(shared: &Shared, current: &Current) -> Vec<PluginMetrics> {
-    current.catalog.slots.iter().map(|slot| plugin(shared, slot)).collect()
+    current
+        .catalog
+        .slots
+        .iter()
+        .map(|slot| plugin(shared, slot))
+        .collect()
 }
 
 pub(crate) fn plugin(shared: &Shared, slot: &Slot) -> PluginMetrics {
@@ -80,7 +85,10 @@ pub(crate) fn key(shared: &Shared, cell: &Cell) -> KeyMetrics {
         latency_us: bounds.zip(state.counts.histogram).collect(),
         latency_sum_us: u64::try_from(state.counts.total.as_micros()).unwrap_or(u64::MAX),
         breaker: state.breaker.state(),
-        retry_after_ms: state.breaker.open_until().map(|at| millis(at.saturating_duration_since(now))),
+        retry_after_ms: state
+            .breaker
+            .open_until()
+            .map(|at| millis(at.saturating_duration_since(now))),
         last_error: state.counts.last_error.clone(),
     }
 }

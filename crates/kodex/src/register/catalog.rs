@@ -48,15 +48,24 @@ pub(crate) struct Subscriber {
 impl Catalog {
     /// Builds the index over slots in discovery order.
     pub(crate) fn new(slots: Vec<Arc<Slot>>, guard: &GuardSettings) -> Self {
-        let mut catalog = Self { slots, ..Self::default() };
+        let mut catalog = Self {
+            slots,
+            ..Self::default()
+        };
         let mut names: Vec<HookName> = Vec::new();
         for slot in &catalog.slots {
             for name in &slot.manifest.capabilities {
-                catalog.capabilities.entry(name.clone()).or_default().push(slot.name.clone());
+                catalog
+                    .capabilities
+                    .entry(name.clone())
+                    .or_default()
+                    .push(slot.name.clone());
             }
             for tool in &slot.manifest.tools {
                 let entry = ToolEntry::new(slot.clone(), tool.clone(), guard);
-                catalog.tools.insert(model_name(&slot.name, &tool.name), Arc::new(entry));
+                catalog
+                    .tools
+                    .insert(model_name(&slot.name, &tool.name), Arc::new(entry));
             }
             for wish in &slot.manifest.hooks {
                 if !wish.is_catch_all() {
@@ -97,7 +106,9 @@ impl Catalog {
 
     /// All tools: the model's name, the plugin, the declaration.
     pub(crate) fn tools(&self) -> impl Iterator<Item = (&str, &PluginName, &Tool)> {
-        self.tools.iter().map(|(name, entry)| (name.as_str(), &entry.slot.name, &entry.tool))
+        self.tools
+            .iter()
+            .map(|(name, entry)| (name.as_str(), &entry.slot.name, &entry.tool))
     }
 
     fn build_route(&self, name: &HookName, guard: &GuardSettings) -> Route {
@@ -112,7 +123,11 @@ impl Catalog {
                 Some(_) => Rank::named(priority, slot.name.as_str()),
                 None => Rank::catch_all(priority, discovered),
             };
-            let timeout = slot.settings.timeout.or(wish.timeout).unwrap_or(spec.timeout);
+            let timeout = slot
+                .settings
+                .timeout
+                .or(wish.timeout)
+                .unwrap_or(spec.timeout);
             ranked.push((
                 rank,
                 Subscriber {
@@ -127,8 +142,14 @@ impl Catalog {
             ));
         }
         ranked.sort_by(|a, b| a.0.cmp(&b.0));
-        let subscribers = ranked.into_iter().map(|(_, subscriber)| subscriber).collect();
-        Route { hook: name.clone(), spec, subscribers }
+        let subscribers = ranked
+            .into_iter()
+            .map(|(_, subscriber)| subscriber)
+            .collect();
+        Route {
+            hook: name.clone(),
+            spec,
+            subscribers,
+        }
     }
 }
-

@@ -17,12 +17,22 @@ pub(crate) struct Rank {
 impl Rank {
     /// The rank of a catch-all plugin, by its place in discovery.
     pub(crate) fn catch_all(priority: i32, discovered: usize) -> Self {
-        Self { priority, named: false, discovered, name: String::new() }
+        Self {
+            priority,
+            named: false,
+            discovered,
+            name: String::new(),
+        }
     }
 
     /// The rank of a plugin that declared the hook, by its name.
     pub(crate) fn named(priority: i32, name: &str) -> Self {
-        Self { priority, named: true, discovered: 0, name: name.to_owned() }
+        Self {
+            priority,
+            named: true,
+            discovered: 0,
+            name: name.to_owned(),
+        }
     }
 }
 
@@ -42,6 +52,9 @@ mod tests {
             ("early", Rank::named(-1, "zz")),
         ];
         ranks.sort_by(|a, b| a.1.cmp(&b.1));
-        assert_eq!(ranks.map(|r| r.0), ["early", "first", "second", "a-z", "a0", "b", "late"]);
+        assert_eq!(
+            ranks.map(|r| r.0),
+            ["early", "first", "second", "a-z", "a0", "b", "late"]
+        );
     }
 }

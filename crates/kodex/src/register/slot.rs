@@ -109,7 +109,11 @@ impl Slot {
         if let Some(cell) = cells.get(key) {
             return cell.clone();
         }
-        let key = if cells.len() >= MAX_CELLS { OVERFLOW } else { key };
+        let key = if cells.len() >= MAX_CELLS {
+            OVERFLOW
+        } else {
+            key
+        };
         cells
             .entry(key.to_owned())
             .or_insert_with(|| Arc::new(Cell::new(&self.name, key, guard)))
@@ -132,8 +136,24 @@ impl Slot {
 }
 
 /// Upper bounds of the latency histogram in microseconds; the last bucket has none.
-pub(crate) const HISTOGRAM_BUCKETS: [u64; 16] =
-    [1, 5, 10, 50, 100, 500, 1_000, 5_000, 10_000, 50_000, 100_000, 500_000, 1_000_000, 5_000_000, 30_000_000, 600_000_000];
+pub(crate) const HISTOGRAM_BUCKETS: [u64; 16] = [
+    1,
+    5,
+    10,
+    50,
+    100,
+    500,
+    1_000,
+    5_000,
+    10_000,
+    50_000,
+    100_000,
+    500_000,
+    1_000_000,
+    5_000_000,
+    30_000_000,
+    600_000_000,
+];
 
 /// What the guard remembers of one hook or tool of one plugin.
 pub(crate) struct Cell {
@@ -168,7 +188,9 @@ impl CellCounts {
     pub(crate) fn took(&mut self, span: Duration) {
         let nanos = u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
         // Nearly all answers of native plugins fall into the first bucket.
-        let bucket = HISTOGRAM_BUCKETS.iter().position(|bound| nanos <= bound * 1_000);
+        let bucket = HISTOGRAM_BUCKETS
+            .iter()
+            .position(|bound| nanos <= bound * 1_000);
         self.histogram[bucket.unwrap_or(HISTOGRAM_BUCKETS.len())] += 1;
         self.total += span;
     }
@@ -222,7 +244,8 @@ impl Cell {
             Some(error) => state.counts.failed(error),
         }
         let transition = state.breaker.record(permit, ended, now)?;
-        self.free_pass.store(Permit::pack(state.breaker.free_pass()), Ordering::Release);
+        self.free_pass
+            .store(Permit::pack(state.breaker.free_pass()), Ordering::Release);
         Some(transition)
     }
 

@@ -29,7 +29,9 @@ fn plugin(name: &str, hook: &str, word: &'static str) -> Arc<dyn Plugin> {
             "raise" => Err(PluginError::raised("no luck")),
             "panic" => panic!("on purpose"),
             "echo" => Ok(Reply::from(request.payload.clone())),
-            json => Ok(Reply::from(serde_json::from_str::<serde_json::Value>(json).expect("JSON"))),
+            json => Ok(Reply::from(
+                serde_json::from_str::<serde_json::Value>(json).expect("JSON"),
+            )),
         })
         .build()
         .expect("a good name")

@@ -18,15 +18,34 @@ async fn a_directory_that_changes_changes_the_ledger_and_keeps_native_plugins() 
     assert!(runtime.reload().await.expect("a reload").is_empty());
     let manifest = folder.path().join("bad.toml");
     fs::write(&manifest, "manifest = 1\n[plugin]\nname = \"Bad\"\n").expect("written");
-    assert!(runtime.reload().await.expect("a reload").is_empty(), "a broken plugin changes no catalog");
+    assert!(
+        runtime.reload().await.expect("a reload").is_empty(),
+        "a broken plugin changes no catalog"
+    );
     let ledger = runtime.ledger();
-    let record = ledger.iter().find(|record| record.source.ends_with("bad.toml")).expect("a line");
+    let record = ledger
+        .iter()
+        .find(|record| record.source.ends_with("bad.toml"))
+        .expect("a line");
     assert_eq!(record.status, Status::Error);
     assert!(record.diagnostics.iter().all(|found| found.file.is_some()));
     fs::remove_file(manifest).expect("removed");
     runtime.reload().await.expect("a reload");
-    assert!(runtime.ledger().iter().all(|record| record.status == Status::Loaded));
-    assert_eq!(runtime.emit("h", json("{}")).await.expect("an outcome").replies().count(), 1);
+    assert!(
+        runtime
+            .ledger()
+            .iter()
+            .all(|record| record.status == Status::Loaded)
+    );
+    assert_eq!(
+        runtime
+            .emit("h", json("{}"))
+            .await
+            .expect("an outcome")
+            .replies()
+            .count(),
+        1
+    );
     assert_eq!(runtime.doctor().generation, 4);
 }
 
@@ -36,17 +55,36 @@ async fn places_that_are_no_plugin_directory_are_told_apart() {
     let file = folder.path().join("file");
     fs::write(&file, "").expect("written");
     let missing = folder.path().join("missing");
-    let runtime = Runtime::builder().plugin_dir(&file).plugin_dir(&missing).build().await.expect("a runtime");
+    let runtime = Runtime::builder()
+        .plugin_dir(&file)
+        .plugin_dir(&missing)
+        .build()
+        .await
+        .expect("a runtime");
     let codes: Vec<_> = runtime
         .ledger()
         .into_iter()
-        .map(|record| (record.status, record.message, record.diagnostics[0].code.clone()))
+        .map(|record| {
+            (
+                record.status,
+                record.message,
+                record.diagnostics[0].code.clone(),
+            )
+        })
         .collect();
     assert_eq!(
         codes,
         [
-            (Status::Error, "plugin directory is a file".into(), "discover.directory.is_a_file".into()),
-            (Status::Skipped, "plugin directory missing".into(), "discover.directory.missing".into()),
+            (
+                Status::Error,
+                "plugin directory is a file".into(),
+                "discover.directory.is_a_file".into()
+            ),
+            (
+                Status::Skipped,
+                "plugin directory missing".into(),
+                "discover.directory.missing".into()
+            ),
         ]
     );
 }

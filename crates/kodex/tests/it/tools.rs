@@ -25,7 +25,13 @@ fn counter() -> Arc<dyn Plugin> {
                 Some("refuse") => Err(PluginError::domain("there are no words")),
                 Some("raise") => Err(PluginError::raised("secret path /etc/shadow")),
                 Some("lie") => Ok(Json::from(json!("three"))),
-                _ => Ok(Json::from(json!(input["text"].as_str().unwrap_or_default().split_whitespace().count()))),
+                _ => Ok(Json::from(json!(
+                    input["text"]
+                        .as_str()
+                        .unwrap_or_default()
+                        .split_whitespace()
+                        .count()
+                ))),
             }
         })
         .tool(broken, |_| Ok(Json::null()))
@@ -39,7 +45,14 @@ async fn a_tool_is_called_by_either_name() {
     let names: Vec<_> = runtime.tools().into_iter().map(|(name, ..)| name).collect();
     assert_eq!(names, ["wordCount_broken", "wordCount_count"]);
     for name in ["wordCount_count", "word-count/count"] {
-        assert_eq!(runtime.call_tool(name, &json(r#"{"text":"a b c"}"#)).await.expect("3").text(), "3");
+        assert_eq!(
+            runtime
+                .call_tool(name, &json(r#"{"text":"a b c"}"#))
+                .await
+                .expect("3")
+                .text(),
+            "3"
+        );
     }
 }
 
@@ -47,12 +60,42 @@ async fn a_tool_is_called_by_either_name() {
 async fn every_way_to_fail_has_its_code_and_shows_the_model_no_internals() {
     let runtime = runtime(vec![counter()]).await;
     for (tool, input, code, for_model) in [
-        ("wordCount_count", r#"{"text":1}"#, "tool.input.invalid", "/text: 1 is not of type"),
-        ("wordCount_count", "{}", "tool.input.invalid", "\"text\" is a required property"),
-        ("wordCount_count", r#"{"text":"a","mode":"refuse"}"#, "tool.input.invalid", "there are no words"),
-        ("wordCount_count", r#"{"text":"a","mode":"raise"}"#, "plugin.raised", "the tool failed (plugin.raised)"),
-        ("wordCount_count", r#"{"text":"a","mode":"lie"}"#, "tool.output.invalid", "the tool failed"),
-        ("wordCount_broken", "{}", "tool.schema.invalid", "the tool failed"),
+        (
+            "wordCount_count",
+            r#"{"text":1}"#,
+            "tool.input.invalid",
+            "/text: 1 is not of type",
+        ),
+        (
+            "wordCount_count",
+            "{}",
+            "tool.input.invalid",
+            "\"text\" is a required property",
+        ),
+        (
+            "wordCount_count",
+            r#"{"text":"a","mode":"refuse"}"#,
+            "tool.input.invalid",
+            "there are no words",
+        ),
+        (
+            "wordCount_count",
+            r#"{"text":"a","mode":"raise"}"#,
+            "plugin.raised",
+            "the tool failed (plugin.raised)",
+        ),
+        (
+            "wordCount_count",
+            r#"{"text":"a","mode":"lie"}"#,
+            "tool.output.invalid",
+            "the tool failed",
+        ),
+        (
+            "wordCount_broken",
+            "{}",
+            "tool.schema.invalid",
+            "the tool failed",
+        ),
         ("wordCount_cuont", "{}", "tool.unknown", "there is no tool"),
     ] {
         let error = runtime.call_tool(tool, &json(input)).await.unwrap_err();
@@ -67,6 +110,9 @@ async fn every_way_to_fail_has_its_code_and_shows_the_model_no_internals() {
 async fn at_most_five_issues_are_reported() {
     let runtime = runtime(vec![counter()]).await;
     let input = json(r#"{"text":"a","b":1,"c":1,"d":1,"e":1,"f":1,"g":1,"mode":9}"#);
-    let error = runtime.call_tool("wordCount_count", &input).await.unwrap_err();
+    let error = runtime
+        .call_tool("wordCount_count", &input)
+        .await
+        .unwrap_err();
     assert!(error.to_string().matches("; ").count() <= 4, "{error}");
 }

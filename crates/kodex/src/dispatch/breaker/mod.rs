@@ -154,7 +154,10 @@ impl Permit {
 
     /// The permit behind [`Permit::pack`].
     pub(crate) fn unpack(packed: u64) -> Option<Self> {
-        packed.checked_sub(1).map(|generation| Self { probe: false, generation })
+        packed.checked_sub(1).map(|generation| Self {
+            probe: false,
+            generation,
+        })
     }
 }
 
@@ -223,7 +226,9 @@ impl Breaker {
     pub fn admit(&mut self, now: Instant) -> Result<(Permit, Option<Transition>), Refused> {
         match self.by_hand {
             Some(Override::ForcedOpen(until)) if now < until => {
-                return Err(Refused { retry_after: until - now });
+                return Err(Refused {
+                    retry_after: until - now,
+                });
             }
             Some(Override::Ignored(until)) if now < until => return Ok((self.permit(false), None)),
             Some(_) => self.by_hand = None,
@@ -234,7 +239,9 @@ impl Breaker {
             BreakerState::Open => {
                 let until = self.open_until.unwrap_or(now);
                 if now < until {
-                    return Err(Refused { retry_after: until - now });
+                    return Err(Refused {
+                        retry_after: until - now,
+                    });
                 }
                 let transition = self.go(BreakerState::HalfOpen);
                 self.probes_ok = 0;
@@ -242,9 +249,9 @@ impl Breaker {
                 Ok((self.permit(true), Some(transition)))
             }
             // A probe that is still running keeps others out, so a hung plugin meets one caller.
-            BreakerState::HalfOpen if self.probing => {
-                Err(Refused { retry_after: Duration::from_millis(100) })
-            }
+            BreakerState::HalfOpen if self.probing => Err(Refused {
+                retry_after: Duration::from_millis(100),
+            }),
             BreakerState::HalfOpen => {
                 self.probing = true;
                 Ok((self.permit(true), None))
@@ -276,7 +283,8 @@ impl Breaker {
 
     /// Closes it and forgets everything it counted.
     pub fn reset(&mut self, now: Instant) -> Option<Transition> {
-        let transition = (self.state != BreakerState::Closed).then(|| self.go(BreakerState::Closed));
+        let transition =
+            (self.state != BreakerState::Closed).then(|| self.go(BreakerState::Closed));
         self.forget();
         self.reopened = 0;
         self.closed_at = Some(now);
@@ -285,7 +293,10 @@ impl Breaker {
     }
 
     fn permit(&self, probe: bool) -> Permit {
-        Permit { probe, generation: self.generation }
+        Permit {
+            probe,
+            generation: self.generation,
+        }
     }
 
     fn go(&mut self, to: BreakerState) -> Transition {
@@ -395,10 +406,16 @@ impl Breaker {
     }
 
     fn open_time(&self) -> Duration {
-        let doubled = self.settings.open_for.saturating_mul(1 << self.reopened.min(16));
+        let doubled = self
+            .settings
+            .open_for
+            .saturating_mul(1 << self.reopened.min(16));
         let unit = (mix(self.seed ^ u64::from(self.reopened)) >> 11) as f64 / (1u64 << 53) as f64;
         let factor = 1.0 + self.settings.jitter * (2.0 * unit - 1.0);
-        doubled.min(self.settings.open_cap).mul_f64(factor).min(self.settings.open_cap)
+        doubled
+            .min(self.settings.open_cap)
+            .mul_f64(factor)
+            .min(self.settings.open_cap)
     }
 }
 

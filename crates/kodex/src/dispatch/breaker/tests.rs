@@ -1,3 +1,8 @@
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the stories need some moment to start from"
+)]
+
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
@@ -8,7 +13,13 @@ use super::*;
 fn check(story: &str, want: &str) {
     let start = Instant::now();
     let mut now = start;
-    let mut breaker = Breaker::new(BreakerSettings { jitter: 0.0, ..BreakerSettings::default() }, 7);
+    let mut breaker = Breaker::new(
+        BreakerSettings {
+            jitter: 0.0,
+            ..BreakerSettings::default()
+        },
+        7,
+    );
     let mut got = Vec::new();
     for word in story.split_whitespace().filter(|word| *word != "|") {
         if let Some(seconds) = word.strip_prefix('+') {
@@ -43,8 +54,14 @@ fn check(story: &str, want: &str) {
 fn it_opens_by_ratio_only_after_enough_calls() {
     check("fail ok fail ok fail", "closed closed closed closed open");
     check("fail fail fail fail", "closed closed closed closed");
-    check("ok ok ok ok ok fail fail fail fail fail", "closed closed closed closed closed closed closed closed closed open");
-    check("fail fail +601s fail fail fail fail", "closed closed closed closed closed closed");
+    check(
+        "ok ok ok ok ok fail fail fail fail fail",
+        "closed closed closed closed closed closed closed closed closed open",
+    );
+    check(
+        "fail fail +601s fail fail fail fail",
+        "closed closed closed closed closed closed",
+    );
 }
 
 #[test]
@@ -57,25 +74,37 @@ fn timeouts_and_crashes_in_a_row_open_it_early() {
 
 #[test]
 fn slow_answers_open_it_too() {
-    check("slow slow slow slow slow", "closed closed closed closed open");
+    check(
+        "slow slow slow slow slow",
+        "closed closed closed closed open",
+    );
     check("slow slow ok slow slow", "closed closed closed closed open");
     check("slow ok ok slow slow", "closed closed closed closed closed");
 }
 
 #[test]
 fn it_probes_and_closes_after_two_successes() {
-    check("crash crash ok | +30s ok ok ok", "closed open refused half closed closed");
+    check(
+        "crash crash ok | +30s ok ok ok",
+        "closed open refused half closed closed",
+    );
     check("crash crash | +29s ok | +1s ok", "closed open refused half");
 }
 
 #[test]
 fn a_failing_probe_reopens_for_twice_as_long() {
-    check("crash crash | +30s fail | +59s ok | +1s ok", "closed open open refused half");
+    check(
+        "crash crash | +30s fail | +59s ok | +1s ok",
+        "closed open open refused half",
+    );
 }
 
 #[test]
 fn a_cancelled_probe_gives_its_permit_back() {
-    check("crash crash | +30s cancel ok ok", "closed open half half closed");
+    check(
+        "crash crash | +30s cancel ok ok",
+        "closed open half half closed",
+    );
 }
 
 #[test]
@@ -103,8 +132,14 @@ fn the_open_time_doubles_within_its_jitter_and_cap() {
         }
         for k in 0..12u32 {
             let open = breaker.open_until().expect("open") - now;
-            let plain = settings.open_for.saturating_mul(1 << k).min(settings.open_cap);
-            assert!(open >= plain.mul_f64(0.8) && open <= plain.mul_f64(1.2), "{k}: {open:?}");
+            let plain = settings
+                .open_for
+                .saturating_mul(1 << k)
+                .min(settings.open_cap);
+            assert!(
+                open >= plain.mul_f64(0.8) && open <= plain.mul_f64(1.2),
+                "{k}: {open:?}"
+            );
             assert!(open <= settings.open_cap);
             now += open;
             let (permit, _) = breaker.admit(now).expect("a probe");
@@ -201,8 +236,13 @@ impl Oracle {
         let tail = |kind: Ended, n: usize| {
             self.all.len() >= n && self.all.iter().rev().take(n).all(|(_, e)| *e == kind)
         };
-        let window: Vec<_> =
-            self.all.iter().rev().take(20).filter(|(at, _)| now - at <= 600).collect();
+        let window: Vec<_> = self
+            .all
+            .iter()
+            .rev()
+            .take(20)
+            .filter(|(at, _)| now - at <= 600)
+            .collect();
         let share = |test: fn(Ended) -> bool| {
             window.iter().filter(|(_, e)| test(*e)).count() as f64 / window.len() as f64
         };
