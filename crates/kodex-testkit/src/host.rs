@@ -162,6 +162,16 @@ impl FakeHost {
     }
 
     /// A context with grants. This host does not check them; it is the plugin that is tested.
+    ///
+    /// ```
+    /// use kodex_plugin::{Json, PluginName};
+    /// use kodex_testkit::FakeHost;
+    /// let grants = vec!["fs:read ${project}/**".parse()?];
+    /// let name = PluginName::new("greeter")?;
+    /// let context = FakeHost::new().context_with_grants(name, Json::object(), grants);
+    /// assert_eq!(context.grants.len(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn context_with_grants(
         &self,
@@ -178,6 +188,13 @@ impl FakeHost {
     }
 
     /// What was logged, in order.
+    ///
+    /// ```
+    /// use kodex_plugin::{Host, Json, host::LogLevel};
+    /// let host = kodex_testkit::FakeHost::new();
+    /// host.log(LogLevel::Error, "broken", &Json::object());
+    /// assert_eq!(host.log_lines()[0].level, LogLevel::Error);
+    /// ```
     #[must_use]
     pub fn log_lines(&self) -> Vec<LogLine> {
         self.seen().lines.clone()

@@ -91,13 +91,25 @@ impl PluginSuite {
     }
 
     /// Activates the plugin with this configuration.
+    ///
+    /// ```
+    /// use kodex_testkit::PluginSuite;
+    /// let suite = PluginSuite::new().with_config(serde_json::json!({"org": "acme"}));
+    /// ```
     #[must_use]
     pub fn with_config(mut self, config: impl Into<Json>) -> Self {
         self.config = config.into();
         self
     }
 
-    /// Activates the plugin with this host.
+    /// Activates the plugin with this host, which then also holds what the plugin said.
+    ///
+    /// ```
+    /// use kodex_testkit::{FakeHost, PluginSuite};
+    /// let host = FakeHost::new();
+    /// host.answer("state/fetch", serde_json::json!({"value": 7}));
+    /// let suite = PluginSuite::new().with_host(host.clone());
+    /// ```
     #[must_use]
     pub fn with_host(mut self, host: FakeHost) -> Self {
         self.host = host;
@@ -105,6 +117,12 @@ impl PluginSuite {
     }
 
     /// Changes how long one answer may take before it counts as stuck; 5 seconds when not said.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use kodex_testkit::PluginSuite;
+    /// let suite = PluginSuite::new().with_limit(Duration::from_secs(1));
+    /// ```
     #[must_use]
     pub fn with_limit(mut self, limit: Duration) -> Self {
         self.limit = limit;
@@ -124,6 +142,11 @@ impl PluginSuite {
     }
 
     /// Adds an input that the tool must accept.
+    ///
+    /// ```
+    /// use kodex_testkit::PluginSuite;
+    /// let suite = PluginSuite::new().with_input("count", serde_json::json!({"text": "a b"}));
+    /// ```
     #[must_use]
     pub fn with_input(self, tool: &str, input: impl Into<Json>) -> Self {
         self.with_sample(RequestKind::Tool, tool, input.into())
@@ -141,6 +164,19 @@ impl PluginSuite {
 
     /// Runs all checks on one plugin, from before its activation to after its end, and lists what
     /// they find, in the order in which it was found. An empty list means that the plugin passed.
+    ///
+    /// ```
+    /// use kodex_plugin::{Define, Reply, Severity};
+    /// use kodex_testkit::PluginSuite;
+    /// use serde_json::json;
+    ///
+    /// let guard = Define::new("guard", "0.1.0", "Denies everything, it thinks.")
+    ///     .hook("tool.before", |_| Ok(Reply::from(json!({"decison": "deny"}))))
+    ///     .build()?;
+    /// let found = PluginSuite::new().run(&guard);
+    /// assert_eq!((found[0].code.as_str(), found[0].severity), ("suite.hook.reply", Severity::Error));
+    /// # Ok::<(), kodex_plugin::NameError>(())
+    /// ```
     #[must_use]
     pub fn run(&self, plugin: &Arc<dyn Plugin>) -> Vec<Diagnostic> {
         let mut run = Run {
