@@ -88,8 +88,9 @@ pub(crate) fn packages(root: &Path) -> Result<Vec<Package>> {
     Ok(metadata.packages)
 }
 
-/// Features and packages as the tests build them, so that nothing is built twice.
-pub(crate) const WORKSPACE: &[&str] = &["--workspace", "--all-features"];
+/// Every binary, built as the tests build it, so that nothing is built twice: what only tests depend
+/// on decides the features of shared packages too.
+pub(crate) const AS_TESTED: &[&str] = &["--workspace", "--all-features", "--bins", "--tests"];
 
 /// Builds the binaries that the options choose and says where the named one is.
 pub(crate) fn build_binary(root: &Path, name: &str, options: &[&str]) -> Result<PathBuf> {

@@ -23,7 +23,7 @@ pub(crate) fn parts(root: &Path, with_deny: bool) -> Vec<Part> {
     ];
     parts.extend(test::parts(root));
     parts.extend([
-        Part::new("codegen", at(|root| codegen::run(root, true))),
+        Part::new("codegen", at(codegen::check)),
         Part::new("doc", at(doc)),
         Part::new("features", at(features)),
         Part::new("wasm", at(wasm::run)),

@@ -6,16 +6,19 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use crate::cargo::{QUESTION, WORKSPACE, build_binary};
+use crate::cargo::{AS_TESTED, QUESTION, build_binary};
 use crate::step::Step;
 
-pub(crate) fn run(root: &Path, is_check: bool) -> Result<()> {
-    let options = [WORKSPACE, &["--bin", "kodex-codegen"]].concat();
-    let program = build_binary(root, "kodex-codegen", &options)?;
-    let step = Step::new(program, QUESTION).arg(root);
-    if is_check {
-        step.arg("--check").run()
-    } else {
-        step.run()
-    }
+/// Writes the files.
+pub(crate) fn write(root: &Path) -> Result<()> {
+    let options = ["--package", "kodex-codegen", "--bins"];
+    Step::new(build_binary(root, "kodex-codegen", &options)?, QUESTION)
+        .arg(root)
+        .run()
+}
+
+/// Fails when a file is not what it would be.
+pub(crate) fn check(root: &Path) -> Result<()> {
+    let program = build_binary(root, "kodex-codegen", AS_TESTED)?;
+    Step::new(program, QUESTION).arg(root).arg("--check").run()
 }

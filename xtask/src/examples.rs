@@ -23,7 +23,7 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::cargo::{WORKSPACE, build_binary, files};
+use crate::cargo::{AS_TESTED, build_binary, files};
 use crate::step::Step;
 
 #[derive(Debug, Deserialize)]
@@ -66,8 +66,7 @@ pub(crate) fn run(root: &Path) -> Result<()> {
     let files = files(root)?;
     let folders = folders(&files);
     // All of them: an example in Rust may be a package of the workspace.
-    let options = [WORKSPACE, &["--bins"]].concat();
-    let kodex = build_binary(root, "kodex", &options)?;
+    let kodex = build_binary(root, "kodex", AS_TESTED)?;
     let path = search_path(kodex.parent())?;
     let mut n_failed = 0;
     for folder in &folders {

@@ -111,7 +111,8 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
         Task::Test { parts } => parts::run(test::parts(&root), &parts)?,
         Task::Ci { deny, parts } => parts::run(ci::parts(&root, deny), &parts)?,
         Task::Tidy => tidy::run(&root).map(|()| ExitCode::SUCCESS)?,
-        Task::Codegen { check } => codegen::run(&root, check).map(|()| ExitCode::SUCCESS)?,
+        Task::Codegen { check: true } => codegen::check(&root).map(|()| ExitCode::SUCCESS)?,
+        Task::Codegen { check: false } => codegen::write(&root).map(|()| ExitCode::SUCCESS)?,
         Task::Bench { name, quick, check } => bench::run(&root, &name, quick, check)?,
     })
 }

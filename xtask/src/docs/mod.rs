@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use crate::cargo::{WORKSPACE, build_binary, files};
+use crate::cargo::{AS_TESTED, build_binary, files};
 use crate::examples::search_path;
 use crate::step::Step;
 use page::{Command, Page, Work};
@@ -37,8 +37,7 @@ const COPIED: &[&str] = &["contract/", "examples/", "sdks/python/src/"];
 /// Runs every page; all of them run, whichever fail.
 pub(crate) fn run(root: &Path) -> Result<()> {
     let files = files(root)?;
-    let options = [WORKSPACE, &["--bins"]].concat();
-    let kodex = build_binary(root, "kodex", &options)?;
+    let kodex = build_binary(root, "kodex", AS_TESTED)?;
     let path = search_path(kodex.parent())?;
     let (mut n_pages, mut n_steps, mut n_failed) = (0, 0, 0);
     for name in files.iter().filter(|file| file.ends_with(".md")) {
