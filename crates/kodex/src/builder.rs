@@ -140,7 +140,7 @@ impl Builder {
         let handle = Handle::try_current().map_err(|_| LoadError::NoAsyncRuntime)?;
         let shared = Arc::new(Shared {
             clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock)),
-            events: Semaphore::new(self.guard.concurrency),
+            places: Semaphore::new(self.guard.concurrency),
             guard: self.guard,
             tasks: Tasks::new(handle),
             n_transitions: AtomicU64::new(0),

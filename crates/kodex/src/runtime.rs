@@ -9,8 +9,9 @@ use std::{
     time::Duration,
 };
 
-use kodex_plugin::{Clock, Hook, Json, Manifest, Tool};
-use tokio::sync::Semaphore;
+use kodex_plugin::{Clock, Failure, Hook, Json, Manifest, PluginError, Tool};
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tracing::Instrument as _;
 
 use crate::{
     dispatch::{self, DispatchError, DispatchOptions, Outcome, Override, ToolError, Typed},
@@ -25,10 +26,38 @@ use crate::{
 pub(crate) struct Shared {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) guard: GuardSettings,
-    pub(crate) events: Semaphore,
+    pub(crate) places: Semaphore,
     pub(crate) tasks: Tasks,
     pub(crate) n_transitions: AtomicU64,
     pub(crate) n_gates_unavailable: AtomicU64,
+}
+
+/// How long an event or a tool call waits for its turn when too many are under way.
+const ENTER_TIMEOUT: Duration = Duration::from_secs(30);
+
+impl Shared {
+    /// Takes one of the places for events and tool calls that run at the same time. Native plugins
+    /// that answer at once rarely meet the bound; it limits what a host has under way when workers
+    /// are slow.
+    pub(crate) async fn enter(&self) -> Result<SemaphorePermit<'_>, PluginError> {
+        if let Ok(place) = self.places.try_acquire() {
+            return Ok(place);
+        }
+        match tokio::time::timeout(ENTER_TIMEOUT, self.places.acquire()).await {
+            Ok(Ok(place)) => Ok(place),
+            Ok(Err(_)) | Err(_) => {
+                let text = format!(
+                    "{} events and tool calls are under way",
+                    self.guard.concurrency
+                );
+                Err(PluginError::new(
+                    Failure::RejectedLimit,
+                    "limit.host_busy",
+                    text,
+                ))
+            }
+        }
+    }
 }
 
 /// A plugin runtime. Cloning it is cheap and gives another handle on the same runtime.
@@ -135,7 +164,10 @@ impl Runtime {
     ) -> Result<Outcome, DispatchError> {
         let current = self.current();
         let route = current.catalog.route(hook, &self.inner.shared.guard)?;
-        dispatch::dispatch(&self.inner.shared, &route, payload, options).await
+        let span = tracing::debug_span!("dispatch", hook);
+        dispatch::dispatch(&self.inner.shared, &route, payload, options)
+            .instrument(span)
+            .await
     }
 
     /// Dispatches a typed hook: [`Runtime::emit`] with the types of its [`Hook`].

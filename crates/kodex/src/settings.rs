@@ -35,7 +35,7 @@ impl Default for PluginSettings {
 pub struct GuardSettings {
     /// When breakers open and close.
     pub breaker: BreakerSettings,
-    /// Calls that may run at the same time over all plugins.
+    /// Events and tool calls that may be under way at the same time over all plugins.
     pub concurrency: usize,
     /// Wall time for all chain and decide answers of one event; what comes later is skipped by its
     /// failure mode.

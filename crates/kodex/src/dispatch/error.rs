@@ -19,6 +19,14 @@ pub enum DispatchError {
         /// How it failed.
         error: PluginError,
     },
+    /// Too many events and tool calls are under way.
+    #[error("hook '{hook}' was not dispatched: {error}")]
+    Busy {
+        /// The hook.
+        hook: HookName,
+        /// What was waited for.
+        error: PluginError,
+    },
     /// A typed payload cannot be written as JSON.
     #[error("the payload of hook '{hook}' cannot be written as JSON: {text}")]
     Payload {
@@ -35,7 +43,7 @@ impl DispatchError {
     pub fn code(&self) -> &str {
         match self {
             Self::BadHook(error) => error.code(),
-            Self::PluginFailed { error, .. } => &error.code,
+            Self::PluginFailed { error, .. } | Self::Busy { error, .. } => &error.code,
             Self::Payload { .. } => "dispatch.payload.unserialisable",
         }
     }

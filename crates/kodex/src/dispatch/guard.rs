@@ -16,6 +16,8 @@ use std::{
 
 use kodex_plugin::{Call, Deadline, Failure, Json, PluginError, Reply, Request, RequestKind};
 
+use tracing::Instrument as _;
+
 use super::breaker::{BreakerState, Ended, Permit, Transition};
 use crate::{
     register::{Cell, Slot},
@@ -68,10 +70,14 @@ pub(crate) fn ask<'a>(shared: &'a Shared, ask: &Ask<'a>, now: Instant) -> Asked<
     let slot = ask.slot;
     let is_usual = slot.is_active() && slot.n_open.load(Ordering::Relaxed) < 2;
     let Some(permit) = ask.cell.free_pass().filter(|_| is_usual) else {
-        return Asked::Later(Box::pin(wait_then_call(shared, *ask, now)));
+        return Asked::Later(Box::pin(
+            wait_then_call(shared, *ask, now).instrument(span(ask)),
+        ));
     };
     if !slot.has_place(shared.guard.limits.concurrency) {
-        return Asked::Later(Box::pin(wait_then_call(shared, *ask, now)));
+        return Asked::Later(Box::pin(
+            wait_then_call(shared, *ask, now).instrument(span(ask)),
+        ));
     }
     let (called, deadline) = run(ask, now);
     match called {
@@ -89,9 +95,21 @@ pub(crate) fn ask<'a>(shared: &'a Shared, ask: &Ask<'a>, now: Instant) -> Asked<
                     permit: Some(permit),
                 },
             );
-            Asked::Later(Box::pin(finish(watch, place, future, deadline, now)))
+            let answer = finish(watch, place, future, deadline, now);
+            Asked::Later(Box::pin(answer.instrument(span(ask))))
         }
     }
+}
+
+/// The span of a call that takes its time. A call that is answered at once stands in the span of its
+/// event alone.
+fn span(ask: &Ask<'_>) -> tracing::Span {
+    tracing::debug_span!(
+        "call",
+        plugin = ask.slot.name.as_str(),
+        kind = ask.kind.as_str(),
+        name = ask.name
+    )
 }
 
 /// Makes one call and waits for its answer.

@@ -57,7 +57,11 @@ pub(crate) async fn dispatch(
     payload: Json,
     options: &DispatchOptions,
 ) -> Result<Outcome, DispatchError> {
-    let _permit = enter(shared).await;
+    let busy = |error| DispatchError::Busy {
+        hook: route.hook.clone(),
+        error,
+    };
+    let _place = shared.enter().await.map_err(busy)?;
     let combine = options.combine.unwrap_or(route.spec.combine);
     let now = shared.clock.now();
     let budget = options.budget.or_else(|| match combine {
@@ -78,15 +82,6 @@ pub(crate) async fn dispatch(
         Combine::Chain => event.chain(payload, now).await,
         Combine::Decide => event.decide(&payload, now).await,
         Combine::First => event.first(&payload, now).await,
-    }
-}
-
-/// One place among the events that may run at the same time. Native plugins that answer at once
-/// rarely meet it; it bounds what a host has under way when workers are slow.
-async fn enter(shared: &Shared) -> Option<tokio::sync::SemaphorePermit<'_>> {
-    match shared.events.try_acquire() {
-        Ok(permit) => Some(permit),
-        Err(_) => shared.events.acquire().await.ok(),
     }
 }
 
@@ -200,6 +195,8 @@ impl<'a> Event<'a> {
             };
             now = answer.at;
             match &answer.result {
+                // A plugin that is asked on every hook does not know this one's payload.
+                Ok(_) if to.catch_all => {}
                 Ok(reply) => payload = combine::next_payload(reply.clone()).unwrap_or(payload),
                 Err(error) if to.required => {
                     let ruling = combine::unavailable(&to.slot.name, error);

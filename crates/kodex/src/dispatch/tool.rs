@@ -110,6 +110,16 @@ pub(crate) async fn call(
             issues,
         });
     }
+    let _place = match shared.enter().await {
+        Ok(place) => place,
+        Err(error) => {
+            return Err(ToolError::Failed {
+                plugin,
+                tool,
+                error,
+            });
+        }
+    };
     let timeout = entry
         .tool
         .timeout_ms

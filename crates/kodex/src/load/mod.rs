@@ -13,7 +13,7 @@ mod worker;
 
 use std::{collections::HashMap, sync::Arc};
 
-use kodex_plugin::{Diagnostic, Manifest, PluginName};
+use kodex_plugin::{Diagnostic, Life, Manifest, PluginName};
 
 pub use error::LoadError;
 #[cfg(feature = "worker")]
@@ -128,6 +128,8 @@ fn admit(to: &Admission<'_>, declared: Declared, loaded: &mut Loaded) {
     let fingerprint = fingerprint::of(&candidate);
     let is_same = |slot: &&Arc<Slot>| {
         slot.source == candidate.source
+            // Whoever reloads has decided: a plugin that was given up gets another try.
+            && slot.plugin.health().state != Life::Quarantined
             && slot.fingerprint == fingerprint
             && slot.manifest == manifest
             && slot.settings == settings

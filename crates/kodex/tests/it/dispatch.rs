@@ -228,3 +228,31 @@ async fn names_collide_loudly_and_strict_mode_fails() {
         "load.name.duplicate"
     );
 }
+
+#[test]
+fn a_plugin_that_is_asked_on_every_hook_neither_changes_a_chain_nor_gates() {
+    let tokio = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("tokio");
+    tokio.block_on(async {
+        let catch_all = || plugin("any", "*", r#"{"decision":"deny","own":1}"#);
+        let runtime = runtime(vec![catch_all(), plugin("named", "h", r#"{"n":2}"#)]).await;
+        let dispatch = async |combine| {
+            let options = DispatchOptions {
+                combine: Some(combine),
+                ..DispatchOptions::default()
+            };
+            show(
+                &runtime
+                    .emit_with("h", json(r#"{"n":1}"#), &options)
+                    .await
+                    .expect("an outcome"),
+            )
+        };
+        assert_eq!(
+            dispatch(kodex::Combine::Chain).await,
+            r#"any={"decision":"deny","own":1} named={"n":2} | payload {"n":2}"#
+        );
+    });
+}

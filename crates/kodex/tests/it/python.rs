@@ -499,28 +499,28 @@ async fn a_plugin_is_inspected_and_activated_with_the_context_that_the_user_set_
 #[tokio::test]
 async fn settings_switch_plugins_off_order_them_and_are_checked_for_names() {
     let project = Project::new(&[
-        ("a.py", &seed("a", "return 1")),
-        ("b.py", &seed("b", "return 2")),
-        ("c.py", &seed("c", "return 3")),
+        ("a.py", &seed("alpha", "return 1")),
+        ("b.py", &seed("bravo", "return 2")),
+        ("c.py", &seed("carol", "return 3")),
     ]);
     let runtime = project
         .builder()
         .plugin_settings(
-            "a",
+            "alpha",
             PluginSettings {
                 priority: Some(10),
                 ..PluginSettings::default()
             },
         )
         .plugin_settings(
-            "b",
+            "bravo",
             PluginSettings {
                 enabled: false,
                 ..PluginSettings::default()
             },
         )
         .plugin_settings(
-            "cc",
+            "carrol",
             PluginSettings {
                 enabled: false,
                 ..PluginSettings::default()
@@ -531,7 +531,7 @@ async fn settings_switch_plugins_off_order_them_and_are_checked_for_names() {
         .expect("a runtime");
     assert_eq!(
         texts(&runtime.emit("h", json("{}")).await.expect("an outcome")),
-        ["c=3", "a=1"]
+        ["carol=3", "alpha=1"]
     );
     let why: Vec<_> = runtime
         .explain("h")
@@ -540,7 +540,7 @@ async fn settings_switch_plugins_off_order_them_and_are_checked_for_names() {
         .into_iter()
         .map(|w| (w.plugin, w.reason))
         .collect();
-    assert_eq!(why[2], ("b".to_owned(), Reason::NotEnabled));
+    assert_eq!(why[2], ("bravo".to_owned(), Reason::NotEnabled));
     let codes: Vec<_> = runtime
         .doctor()
         .findings
@@ -550,9 +550,49 @@ async fn settings_switch_plugins_off_order_them_and_are_checked_for_names() {
     assert!(
         codes.contains(&(
             "config.plugin.unknown".into(),
-            Some("did you mean 'c'?".into())
+            Some("did you mean 'carol'?".into())
         )),
         "{codes:?}"
+    );
+    runtime.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_call_in_flight_ends_on_the_plugin_it_began_with() {
+    let body = |answer: &str| {
+        seed(
+            "edited",
+            &format!(
+                "import os, time\n        open(payload['begun'], 'w').close()\n        while not os.path.exists(payload['go']): time.sleep(0.01)\n        return {answer:?}"
+            ),
+        )
+    };
+    let project = Project::new(&[("edited.py", &body("old"))]);
+    let go = project.folder.path().join("go");
+    let begun_file = project.folder.path().join("begun");
+    let payload = Json::from(json!({"go": go, "begun": begun_file}));
+    let runtime = project.start().await;
+    let call = runtime.emit("h", payload.clone());
+    tokio::pin!(call);
+    let begun = async {
+        while !begun_file.exists() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        _ = &mut call => panic!("nobody said go"),
+        _ = begun => {}
+    }
+    project.write("edited.py", &body("new"));
+    assert_eq!(
+        runtime.reload().await.expect("a reload").changed,
+        ["edited"]
+    );
+    fs::write(&go, "").expect("written");
+    assert_eq!(texts(&call.await.expect("an outcome")), [r#"edited="old""#]);
+    assert_eq!(
+        texts(&runtime.emit("h", payload).await.expect("an outcome")),
+        [r#"edited="new""#]
     );
     runtime.shutdown().await;
 }
