@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc, Mutex,
+        Arc, Condvar, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
         mpsc,
     },
@@ -342,9 +342,7 @@ fn endless_waits_are_found() {
     let closed = Mutex::new(closed);
     check_stuck(
         Plain::answering(move |_| {
-            let closed = closed
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner);
+            let closed = closed.lock().unwrap_or_else(PoisonError::into_inner);
             let _ = closed.recv();
             well()
         }),
@@ -417,26 +415,24 @@ fn the_life_of_a_plugin_is_judged() {
 
 #[test]
 fn calls_that_hurt_each_other_are_found() {
-    let n_running = Arc::new(AtomicUsize::new(0));
+    // Whether somebody is inside, and the bell of whoever comes meanwhile.
+    let inside = Arc::new((Mutex::new(false), Condvar::new()));
     check(
         Plain::answering(move |request| {
             if request.payload != &Json::object() {
                 return well();
             }
-            let n_running = Arc::clone(&n_running);
-            assert_eq!(
-                n_running.fetch_add(1, Ordering::SeqCst),
-                0,
-                "only one at once"
-            );
-            // Holds its place until another call came in, or it is clear that none will.
-            for _ in 0..100_000 {
-                if n_running.load(Ordering::SeqCst) > 1 {
-                    break;
-                }
-                std::thread::yield_now();
+            let (taken, bell) = &*inside;
+            let mut taken = taken.lock().unwrap_or_else(PoisonError::into_inner);
+            if *taken {
+                bell.notify_all();
+                drop(taken);
+                panic!("only one at once");
             }
-            n_running.store(0, Ordering::SeqCst);
+            *taken = true;
+            // Long enough for the others of the same start to come in.
+            let waited = bell.wait_timeout(taken, Duration::from_millis(250));
+            *waited.unwrap_or_else(PoisonError::into_inner).0 = false;
             well()
         }),
         "suite.concurrent.panicked",
