@@ -30,6 +30,10 @@ pub const CODES: &[(&str, &str)] = &[
         "config.order.conflict",
         "`order` names a plugin twice, or one that has a priority of its own.",
     ),
+    (
+        "config.owner",
+        "A project's configuration belongs to another user and was passed over.",
+    ),
     ("config.syntax", "The configuration is no TOML."),
     (
         "config.type",
@@ -91,6 +95,60 @@ pub(crate) fn meaning(code: &str) -> Option<Meaning> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Reads the sources: a code that is given but not listed could not be explained.
+    #[test]
+    fn every_code_that_this_crate_gives_is_listed() {
+        fn walk(folder: &std::path::Path, texts: &mut Vec<String>) {
+            for entry in std::fs::read_dir(folder).expect("sources").flatten() {
+                match entry.path() {
+                    path if path.is_dir() => walk(&path, texts),
+                    path if path.extension().is_some_and(|ending| ending == "rs") => {
+                        texts.push(std::fs::read_to_string(path).expect("a source"));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        let mut texts = Vec::new();
+        walk(
+            &std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src"),
+            &mut texts,
+        );
+        let mut n_given = 0;
+        for text in &texts {
+            let text = text.split("#[cfg(test)]").next().unwrap_or_default();
+            for start in [
+                "Problem::failed(",
+                "Problem::usage(",
+                "Diagnostic::error(",
+                "=> \"config.",
+            ] {
+                for rest in text.split(start).skip(1) {
+                    let rest = if start.ends_with('.') {
+                        format!("\"config.{rest}")
+                    } else {
+                        rest.trim_start().to_owned()
+                    };
+                    let Some(code) = rest
+                        .strip_prefix('"')
+                        .and_then(|rest| rest.split('"').next())
+                    else {
+                        continue;
+                    };
+                    n_given += 1;
+                    assert!(
+                        CODES.iter().any(|(known, _)| *known == code) || code == "json.syntax",
+                        "{code}"
+                    );
+                }
+            }
+        }
+        assert!(
+            n_given > 15,
+            "the sources are no longer written as this test expects: {n_given}"
+        );
+    }
 
     #[test]
     fn the_table_is_sorted_and_every_table_is_asked() {

@@ -1,47 +1,59 @@
 //! JSON that the user hands in: on the command line, from a file (`@file`) or from standard input
 //! (`-`).
 
-use std::io::Read;
+use std::{fs::File, io::Read, path::Path};
 
 use kodex::{Diagnostic, Json, JsonError, Limits, Position};
 
 use crate::problem::{Exit, Problem};
 
+/// How messages name standard input.
+const STDIN: &str = "<standard input>";
+
 /// Reads the document of a flag.
-pub(crate) fn json(flag: &str, given: &str, limits: &Limits) -> Result<Json, Problem> {
+pub(crate) async fn json(flag: &str, given: &str, limits: &Limits) -> Result<Json, Problem> {
     let (name, text) = match given.strip_prefix('@') {
-        Some(file) => (
-            file.to_owned(),
-            read(flag, file, std::fs::File::open(file), limits)?,
-        ),
+        Some(file) => {
+            let path = Path::new(file).to_owned();
+            (
+                file,
+                read(flag, file, limits, move || File::open(path)).await?,
+            )
+        }
         None if given == "-" => (
-            "<standard input>".to_owned(),
-            read(flag, "standard input", Ok(std::io::stdin()), limits)?,
+            STDIN,
+            read(flag, STDIN, limits, || Ok(std::io::stdin())).await?,
         ),
-        None => (flag.to_owned(), given.to_owned()),
+        None => (flag, given.to_owned()),
     };
-    Json::parse(&text, limits).map_err(|error| refused(flag, &name, text, &error))
+    Json::parse(&text, limits).map_err(|error| refused(flag, name, text, &error))
 }
 
-/// One byte more than allowed is enough to know that it is too much.
-fn read(
+/// Reads on a thread of its own: a terminal or a pipe may keep one waiting, and Ctrl-C must get
+/// through. One byte more than allowed is enough to know that it is too much.
+async fn read<R: Read>(
     flag: &str,
     name: &str,
-    source: std::io::Result<impl Read>,
     limits: &Limits,
+    open: impl FnOnce() -> std::io::Result<R> + Send + 'static,
 ) -> Result<String, Problem> {
-    let mut bytes = Vec::new();
     let most = u64::try_from(limits.frame_bytes)
         .unwrap_or(u64::MAX)
         .saturating_add(1);
-    source
-        .and_then(|source| source.take(most).read_to_end(&mut bytes))
-        .map_err(|error| {
-            Problem::failed(
-                "input.unreadable",
-                format!("{flag}: {name} cannot be read: {error}"),
-            )
-        })?;
+    let work = move || -> std::io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        open()?.take(most).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    let read = tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|_| Err(std::io::Error::other("reading was given up")));
+    let bytes = read.map_err(|error| {
+        Problem::failed(
+            "input.unreadable",
+            format!("{flag}: {name} cannot be read: {error}"),
+        )
+    })?;
     String::from_utf8(bytes).map_err(|error| {
         let byte = error.utf8_error().valid_up_to();
         Problem::failed(

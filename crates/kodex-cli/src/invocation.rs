@@ -32,6 +32,8 @@ pub(crate) struct Invocation {
     /// Printed when the verb is done, so that nothing is half written when it fails.
     pub(crate) out: String,
     pub(crate) stdout: Screen,
+    /// Nobody reads standard output any more.
+    pub(crate) reader_left: bool,
     pub(crate) stderr: Screen,
     /// The configuration, once it was asked for.
     pub(crate) ready: Option<Rc<Ready>>,
@@ -106,6 +108,7 @@ impl Invocation {
             environment,
             out: String::new(),
             stdout,
+            reader_left: false,
             stderr,
             ready: None,
             runtime: None,
@@ -156,11 +159,18 @@ impl Invocation {
     async fn end(&mut self, exit: Exit) {
         if let Some(runtime) = self.runtime.take() {
             let shutdown = runtime.shutdown();
-            match exit {
-                Exit::Signalled(_) => {
-                    drop(tokio::time::timeout(GRACE_AFTER_SIGNAL, shutdown).await)
+            let is_over = match exit {
+                Exit::Signalled(_) => tokio::time::timeout(GRACE_AFTER_SIGNAL, shutdown)
+                    .await
+                    .is_ok(),
+                _ => {
+                    shutdown.await;
+                    true
                 }
-                _ => shutdown.await,
+            };
+            if is_over {
+                // All that is left is memory, which goes with the process.
+                std::mem::forget(runtime);
             }
         }
         self.scratch = None;
@@ -173,15 +183,19 @@ impl Invocation {
     pub(crate) fn flush(&mut self) -> Result<(), Exit> {
         let text = std::mem::take(&mut self.out);
         let mut stdout = std::io::stdout().lock();
-        match stdout
+        let written = stdout
             .write_all(text.as_bytes())
-            .and_then(|()| stdout.flush())
-        {
-            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            .and_then(|()| stdout.flush());
+        match written.map_err(|error| (error.kind(), error)) {
+            Ok(()) => Ok(()),
+            Err((std::io::ErrorKind::BrokenPipe, _)) => {
+                self.reader_left = true;
+                Ok(())
+            }
+            Err((_, error)) => {
                 let text = format!("the result cannot be written to standard output: {error}");
                 Err(self.report(&Problem::failed("cli.output", text)))
             }
-            _ => Ok(()),
         }
     }
 

@@ -4,7 +4,10 @@ use kodex::Doctor;
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::Value;
 
-use crate::{codes, commands, render::outcome};
+use crate::{
+    codes, commands,
+    render::{event, outcome},
+};
 
 /// Where the schemas are published, with a file name after it.
 const HOME: &str = "https://kodex.dev/schemas/v1/";
@@ -17,7 +20,7 @@ static FORMS: &[(&str, Write)] = &[
     ("cli/call.list.json", of::<Vec<commands::call::Offered>>),
     ("cli/capabilities.json", of::<Vec<String>>),
     ("cli/check.json", of::<commands::check::Checked>),
-    ("cli/dev.event.json", of::<commands::dev::Event>),
+    ("cli/dev.event.json", of::<event::Event>),
     ("cli/doctor.full.json", of::<Doctor>),
     ("cli/doctor.json", of::<commands::doctor::FirstReport>),
     ("cli/emit.json", of::<Vec<outcome::Line>>),

@@ -47,6 +47,10 @@ impl Invocation {
             return Ok(ready.clone());
         }
         let ready = Rc::new(Ready::read(&self.globals, &self.environment)?);
+        ready
+            .warnings
+            .iter()
+            .for_each(|found| finding::print(found, None, self.stderr));
         self.ready = Some(ready.clone());
         Ok(ready)
     }

@@ -17,8 +17,11 @@ use crate::problem::Problem;
 
 /// An editor that saves writes several times; this long without an event counts as done.
 const QUIET: Duration = Duration::from_millis(60);
-/// A folder that never comes to rest is looked at this often.
-const AT_MOST: Duration = Duration::from_millis(600);
+/// A folder that never comes to rest is looked at after this multiple of that time.
+const AT_MOST: u32 = 10;
+/// How far the quiet time grows while events change nothing, such as those of a plugin that writes
+/// into its own folder whenever it is loaded.
+const QUIET_CAP: Duration = Duration::from_secs(4);
 
 /// Watches folders until it is dropped.
 pub(crate) struct Watch {
@@ -27,6 +30,7 @@ pub(crate) struct Watch {
     watcher: RecommendedWatcher,
     /// Folders that are not there yet.
     missing: Vec<PathBuf>,
+    quiet: Duration,
 }
 
 impl Watch {
@@ -46,6 +50,7 @@ impl Watch {
             changed,
             watcher,
             missing: folders.to_vec(),
+            quiet: QUIET,
         };
         watch.look_for_missing()?;
         Ok(watch)
@@ -54,11 +59,20 @@ impl Watch {
     /// Waits for the next change, and then for quiet.
     pub(crate) async fn changed(&mut self) {
         self.changed.notified().await;
-        let quiet = async { while timeout(QUIET, self.changed.notified()).await.is_ok() {} };
+        let quiet = async { while timeout(self.quiet, self.changed.notified()).await.is_ok() {} };
         // Time that is over only means that more is to come.
-        let _ = timeout(AT_MOST, quiet).await;
+        let _ = timeout(self.quiet * AT_MOST, quiet).await;
         // A folder that cannot be watched now may be later; the changes that were seen count.
         let _ = self.look_for_missing();
+    }
+
+    /// Whether the last change was one. Events that change nothing are waited out longer and longer.
+    pub(crate) fn set_busy(&mut self, is_busy: bool) {
+        self.quiet = if is_busy {
+            QUIET
+        } else {
+            (self.quiet * 2).min(QUIET_CAP)
+        };
     }
 
     fn look_for_missing(&mut self) -> Result<(), Problem> {

@@ -41,7 +41,7 @@ impl Verb for Call {
 
     async fn run(self, invocation: &mut Invocation) -> Result<Exit, Problem> {
         let limits = invocation.config()?.guard.limits.clone();
-        let input = input::json("--input", &self.input, &limits)?;
+        let input = input::json("--input", &self.input, &limits).await?;
         let runtime = invocation.open().await?;
         invocation.out = match &self.tool {
             None => listed(&runtime, invocation)?,

@@ -1,16 +1,16 @@
 //! `kodex dev`: keeps the plugins loaded while somebody works on them, and shows what each change
 //! to a file did.
 
-use std::fmt::Write as _;
-
 use kodex::{DispatchOptions, Finding, Json, Reloaded, Runtime};
-use serde::Serialize;
 
 use crate::{
     input,
     invocation::Invocation,
     problem::{Exit, Problem},
-    render::{finding, json, outcome, style, text},
+    render::{
+        event::{self, Event},
+        json, outcome, style,
+    },
     verb::Verb,
     watch::Watch,
 };
@@ -32,33 +32,12 @@ pub(crate) struct Dev {
     payload: String,
 }
 
-/// What happened; in the JSON form, one on each line.
-#[derive(Debug, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(tag = "event", rename_all = "snake_case")]
-pub(crate) enum Event {
-    /// The plugins at the start.
-    Loaded { plugins: Vec<String> },
-    /// What a reload changed.
-    Changed {
-        added: Vec<String>,
-        changed: Vec<String>,
-        removed: Vec<String>,
-    },
-    /// Something that was not wrong, or not known, before.
-    Found { finding: Finding },
-    /// In strict mode: the change was refused, the plugins stay as they were.
-    Refused { code: String, message: String },
-    /// What the plugins replied.
-    Replied { outcome: outcome::Whole },
-}
-
 impl Verb for Dev {
     const NAME: &'static str = "dev";
 
     async fn run(self, invocation: &mut Invocation) -> Result<Exit, Problem> {
         let ready = invocation.config()?;
-        let payload = input::json("--payload", &self.payload, &ready.guard.limits)?;
+        let payload = input::json("--payload", &self.payload, &ready.guard.limits).await?;
         // Before loading: what changes meanwhile is seen afterwards.
         let mut watch = Watch::start(&ready.plugin_dirs)?;
         let runtime = invocation.open_thoroughly().await?;
@@ -72,11 +51,16 @@ impl Verb for Dev {
         show_new(&mut known, &runtime, invocation)?;
         self.call(&payload, &runtime, invocation).await?;
         loop {
-            if invocation.flush().is_err() {
-                return Ok(Exit::Failed);
+            if let Err(exit) = invocation.flush() {
+                return Ok(exit);
+            }
+            if invocation.reader_left {
+                return Ok(Exit::Fine);
             }
             watch.changed().await;
-            match runtime.reload().await {
+            let reloaded = runtime.reload().await;
+            watch.set_busy(reloaded.as_ref().is_ok_and(|reloaded| !reloaded.is_empty()));
+            match reloaded {
                 Ok(reloaded) if reloaded.is_empty() => show_new(&mut known, &runtime, invocation)?,
                 Ok(Reloaded {
                     added,
@@ -160,51 +144,10 @@ fn show_new(
 }
 
 fn show(event: &Event, invocation: &mut Invocation) -> Result<(), Problem> {
-    if invocation.globals.json {
-        invocation.out.push_str(&serde_json::to_string(event)?);
-        invocation.out.push('\n');
-        return Ok(());
-    }
-    let screen = invocation.stdout;
-    let out = &mut invocation.out;
-    let mut line = |word: &str, style, names: &[String]| {
-        for name in names {
-            // Writing to a String does not fail.
-            let _ = writeln!(
-                out,
-                "{} {}",
-                style::paint(word, style, screen),
-                text::line(name)
-            );
-        }
+    let shown = match invocation.globals.json {
+        true => serde_json::to_string(event)? + "\n",
+        false => event::shown(event, invocation.stdout),
     };
-    match event {
-        Event::Loaded { plugins } => {
-            line("loaded", style::GOOD, plugins);
-            out.push_str("watching; Ctrl-C ends\n");
-        }
-        Event::Changed {
-            added,
-            changed,
-            removed,
-        } => {
-            line("added", style::GOOD, added);
-            line("changed", style::NAME, changed);
-            line(
-                "removed",
-                style::severity(kodex::Severity::Warning),
-                removed,
-            );
-        }
-        Event::Found { finding } => {
-            out.push_str(&finding::shown(&finding::placed(finding), None, screen))
-        }
-        Event::Refused { code, message } => {
-            let found = kodex::Diagnostic::error(code.as_str(), message.as_str());
-            out.push_str(&finding::shown(&found, None, screen));
-        }
-        // Shown as a list of replies by the caller.
-        Event::Replied { .. } => {}
-    }
+    invocation.out.push_str(&shown);
     Ok(())
 }

@@ -40,7 +40,7 @@ impl Verb for Emit {
 
     async fn run(self, invocation: &mut Invocation) -> Result<Exit, Problem> {
         let limits = invocation.config()?.guard.limits.clone();
-        let payload = input::json("--payload", &self.payload, &limits)?;
+        let payload = input::json("--payload", &self.payload, &limits).await?;
         let runtime = invocation.open().await?;
         let options = DispatchOptions {
             fail_fast: self.fail_fast,

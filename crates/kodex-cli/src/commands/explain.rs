@@ -46,10 +46,10 @@ impl Verb for Explain {
             return Ok(Exit::Fine);
         }
         let limits = invocation.config()?.guard.limits.clone();
-        let payload = self
-            .payload
-            .map(|given| input::json("--payload", &given, &limits))
-            .transpose()?;
+        let payload = match &self.payload {
+            Some(given) => Some(input::json("--payload", given, &limits).await?),
+            None => None,
+        };
         let runtime = invocation.open_thoroughly().await?;
         let outcome = match payload {
             Some(payload) => {

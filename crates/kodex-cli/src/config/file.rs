@@ -2,6 +2,7 @@
 
 use std::{
     io::Read,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
@@ -24,11 +25,36 @@ pub(super) struct Layer {
     pub(super) raw: Raw,
 }
 
-/// The project's file in the working directory or the nearest folder above it.
-pub(super) fn find_project(cwd: &Path) -> Option<PathBuf> {
-    cwd.ancestors()
-        .map(|folder| folder.join(PROJECT))
-        .find(|file| file.is_file())
+/// The project's file in the working directory or the nearest folder above it. Files of strangers
+/// above the working directory are passed over: in `/tmp` anybody could put one, and a configuration
+/// decides what is run.
+pub(super) fn find_project(cwd: &Path, warnings: &mut Vec<Diagnostic>) -> Option<PathBuf> {
+    let trusted = [
+        Some(0),
+        Some(rustix::process::geteuid().as_raw()),
+        owner(cwd),
+    ];
+    cwd.ancestors().enumerate().find_map(|(above, folder)| {
+        let file = folder.join(PROJECT);
+        if !file.is_file() {
+            return None;
+        }
+        if above == 0 || trusted.contains(&owner(&file)) {
+            return Some(file);
+        }
+        let found = Diagnostic::warning(
+            "config.owner",
+            "a configuration that belongs to another user is passed over",
+        )
+        .with_file(file.display().to_string())
+        .with_hint("to use it, name it with --config");
+        warnings.push(found);
+        None
+    })
+}
+
+fn owner(path: &Path) -> Option<u32> {
+    std::fs::metadata(path).ok().map(|found| found.uid())
 }
 
 /// Reads a file.

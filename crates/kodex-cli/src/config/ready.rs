@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use kodex::{GuardSettings, Json, PluginSettings};
+use kodex::{Diagnostic, GuardSettings, Json, PluginSettings};
 use serde_json::Map;
 
 use super::{
@@ -31,6 +31,8 @@ pub(crate) struct Ready {
     pub(crate) entry_points: bool,
     pub(crate) inspect_timeout: Option<Duration>,
     pub(crate) guard: GuardSettings,
+    /// What was passed over.
+    pub(crate) warnings: Vec<Diagnostic>,
 }
 
 impl Ready {
@@ -40,14 +42,16 @@ impl Ready {
     /// A file that cannot be read, or says something that cannot be.
     pub(crate) fn read(globals: &Globals, environment: &Environment) -> Result<Self, Problem> {
         let cwd = &environment.cwd;
+        let mut ready = Self::default();
         let files = match &globals.config {
             Some(file) => vec![file.clone()],
             None => {
                 let user = environment.user_config().filter(|file| file.is_file());
-                user.into_iter().chain(file::find_project(cwd)).collect()
+                user.into_iter()
+                    .chain(file::find_project(cwd, &mut ready.warnings))
+                    .collect()
             }
         };
-        let mut ready = Self::default();
         for file in files {
             tracing::info!(file = %file.display(), "reading configuration");
             ready.lay_over(file::read(&file, cwd)?)?;
@@ -161,6 +165,7 @@ impl Default for Ready {
             entry_points: true,
             inspect_timeout: None,
             guard: GuardSettings::default(),
+            warnings: Vec::new(),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! How results look: JSON for programs, tables and reports for people.
 
+pub(crate) mod event;
 pub(crate) mod finding;
 pub(crate) mod json;
 pub(crate) mod log;

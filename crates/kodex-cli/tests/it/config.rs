@@ -283,3 +283,43 @@ fn settings_for_a_plugin_that_is_not_there_are_mentioned() {
         done.stdout
     );
 }
+
+/// Only root can make files that belong to somebody else.
+#[test]
+fn a_strangers_file_above_the_working_directory_is_passed_over() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let world = with_config("[plugin.a]\nenabled = false\n");
+    world.write("mine/plugins/a.py", shows("a"));
+    let list = || {
+        let child = world
+            .command(["list"])
+            .current_dir(world.work().join("mine"))
+            .spawn();
+        crate::world::finished(child.expect("kodex"))
+    };
+    assert_eq!(list().stdout, "", "a file of one's own above is read");
+    let stranger = |path: &str| {
+        std::os::unix::fs::chown(world.work().join(path), Some(12_345), None).expect("chown")
+    };
+    stranger(".kodex/config.toml");
+    let done = list();
+    assert_eq!(done.stdout, "a v1.0.0 | - | Does a.\n");
+    assert!(
+        done.stderr.starts_with("warning[config.owner]: "),
+        "{}",
+        done.stderr
+    );
+    assert_eq!(
+        world.run("list").stdout,
+        "b v1.0.0 | - | Does b.\n",
+        "in the working directory it is read"
+    );
+    stranger("mine");
+    assert_eq!(
+        list().stdout,
+        "",
+        "whoever owns the working directory decides there anyway"
+    );
+}

@@ -47,3 +47,11 @@ fn a_folder_that_is_not_there_yet_is_waited_for() {
     kill_process(pid(&child), Signal::INT).expect("a signal");
     assert_eq!(finished(child).code(), 130);
 }
+
+#[test]
+fn it_ends_when_nobody_reads_any_more() {
+    let world = World::with(&[("plugins/a.py", &plugin("a", "return 1"))]);
+    let mut child = world.command(["dev"]).spawn().expect("kodex");
+    drop(child.stdout.take());
+    assert_eq!(finished(child).code(), 0);
+}

@@ -105,3 +105,21 @@ fn dev_ends_with_everything_it_started() {
     assert_eq!(finished(child).code(), 130);
     assert!(worker.ends(), "the worker is left over");
 }
+
+#[test]
+fn while_it_waits_for_input() {
+    let world = World::new();
+    let fifo = world.fifo("input");
+    let given = format!("@{}", fifo.path().display());
+    let child = world
+        .command(["emit", "x", "--payload", &given])
+        .spawn()
+        .expect("kodex");
+    // Opening it succeeds as soon as the program reads from it.
+    let writer = std::fs::File::options()
+        .write(true)
+        .open(fifo.path())
+        .expect("a reader");
+    interrupted(child, Signal::INT, 130);
+    drop(writer);
+}
