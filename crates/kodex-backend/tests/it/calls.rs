@@ -198,6 +198,7 @@ async fn a_crash_loop_backs_off_and_is_quarantined_until_cleared() {
         if seen.last().map(String::as_str) != Some(&*error.code) {
             seen.push(error.code.into_owned());
         }
+        // Paces the loop; its condition is the quarantine.
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let health = plug.worker.health();

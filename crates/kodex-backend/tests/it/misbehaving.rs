@@ -106,6 +106,7 @@ async fn check_all(cases: Vec<Case>) {
                 let reply = well.hook(json!("still here"), LONG).await;
                 assert_eq!(reply, Ok(Reply::from(json!("still here"))), "{mode}");
                 n_answered.fetch_add(1, Ordering::Relaxed);
+                // Paces the other worker's calls; the loop ends with the case.
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         };

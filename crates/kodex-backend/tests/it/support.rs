@@ -203,6 +203,7 @@ pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let give_up_at = Instant::now() + Duration::from_secs(10);
     while !holds() {
         assert!(Instant::now() < give_up_at, "waited in vain until {what}");
+        // Paces the loop around the condition.
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
 }
