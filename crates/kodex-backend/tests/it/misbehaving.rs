@@ -107,6 +107,7 @@ async fn check_all(cases: Vec<Case>) {
                 assert_eq!(reply, Ok(Reply::from(json!("still here"))), "{mode}");
                 n_answered.fetch_add(1, Ordering::Relaxed);
                 // Paces the other worker's calls; the loop ends with the case.
+                // Only paces the loop; `over` ends it.
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         };
