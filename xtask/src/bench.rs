@@ -11,6 +11,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use crate::cargo::{QUESTION, build_binary};
+use crate::setup;
 use crate::step::Step;
 
 /// A quick benchmark promises a minute; the rest is for a busy machine.
@@ -21,6 +22,12 @@ const FULL: Duration = Duration::from_secs(30 * 60);
 const FIELDS: &[&str] = &["bench", "case", "value", "unit", "better"];
 
 pub(crate) fn run(root: &Path, name: &str, is_quick: bool, is_check: bool) -> Result<ExitCode> {
+    setup::ensure_quietly(setup::TESTS)?;
+    // Figures come without their peers where these cannot be installed; a target that asks for one is
+    // missed then.
+    if let Err(error) = setup::peers(root) {
+        eprintln!("the peers are not installed: {error:#}");
+    }
     let options = ["--profile", "bench", "--package", "kodex-bench", "--bins"];
     let program = build_binary(root, "kodex-bench", &options)?;
     let known = Step::new(&program, QUESTION).arg("--list").stdout()?;

@@ -1,114 +1,232 @@
-//! A native plugin under the full guard, against pluggy, the first Python runtime's loop and a bare
+//! Native plugins under the full guard, against pluggy, the first Python runtime's loop and a bare
 //! `dyn` call: nanoseconds per handler with a payload of 200 bytes.
 
-use std::{hint::black_box, sync::Arc, time::Instant};
+use std::{
+    hint::black_box,
+    time::{Duration, Instant},
+};
 
-use kodex::{Define, DispatchOptions, Json, Plugin, Reply, Runtime};
+use anyhow::{Context, Result};
+use kodex::{Json, Runtime};
 use serde_json::{Value, json};
 
-use crate::report::{Figure, Report};
+use crate::{
+    machine,
+    native::{HOOK, answer, payload, runtime},
+    peer::Peer,
+    programs::{Programs, command, output, script, sibling},
+    report::{Figure, Report},
+    samples::Samples,
+    size::Size,
+};
 
-const HOOK: &str = "prompt.preprocess";
+const BENCH: &str = "dispatch";
 
-/// The payload of every figure here: 200 bytes as text.
-pub(crate) fn payload() -> Value {
-    json!({"text": "x".repeat(178), "n": 1})
+/// Payloads that lie ready before the clock starts: enough to forget the clock, few enough to stay in
+/// the processor's cache.
+const BATCH: usize = 64;
+
+/// Plugins that do not subscribe.
+const N_ELSEWHERE: usize = 100;
+
+/// Runs the bench.
+pub(crate) fn run(report: &mut Report, size: Size, programs: &Programs) -> Result<()> {
+    machine::pin_to_one_processor()?;
+    let tokio = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let python = programs
+        .python_of_peers
+        .as_ref()
+        .unwrap_or(&programs.python);
+    let peer = Peer::start(
+        command(python)
+            .arg(script("dispatch.py"))
+            .arg(&programs.sdk),
+    )?;
+    let mut bench = Bench {
+        tokio,
+        peer,
+        payload: payload(),
+        span: size.span(),
+    };
+    for n_handlers in [1, 10, 100] {
+        bench.handlers(n_handlers, report, size)?;
+    }
+    bench.event(report, size)?;
+    report.add(&allocations()?);
+    Ok(())
 }
 
-/// The bare call that is the limit: the same work behind a trait object.
-trait Bare: Send + Sync {
+struct Bench {
+    tokio: tokio::runtime::Runtime,
+    peer: Peer,
+    payload: Value,
+    span: Duration,
+}
+
+impl Bench {
+    /// One number of handlers: pluggy and the first runtime's loop are two figures.
+    fn handlers(&mut self, n_handlers: usize, report: &mut Report, size: Size) -> Result<()> {
+        let n = n_handlers as f64;
+        let runtime = self.tokio.block_on(runtime(n_handlers, 0))?;
+        let bare = bare_handlers(n_handlers);
+        let pluggy = self.peer.version("pluggy");
+        let [mut ours, mut limit, mut peer, mut first] =
+            [const { Vec::new() }; 4].map(Samples::from);
+        for _ in size.rounds(60, 0.2) {
+            limit.push(self.bare(&bare) / n);
+            ours.push(self.event_ns(&runtime) / n);
+            if pluggy.is_some() {
+                peer.push(self.peer_ns("pluggy", n_handlers)?);
+            }
+            ours.push(self.event_ns(&runtime) / n);
+            first.push(self.peer_ns("first_runtime", n_handlers)?);
+        }
+        let figure = |case: &str| Figure::lower(BENCH, case, "ns", &ours).limit("dyn call", &limit);
+        let against_pluggy = figure(&format!("native_{n_handlers}"))
+            .peer(pluggy.as_deref().unwrap_or("pluggy"), &peer);
+        let against_first =
+            figure(&format!("native_{n_handlers}_seed")).peer("the first runtime's loop", &first);
+        // Section 1 sets no target for one handler: there the event's fixed cost is most of it.
+        report.add(&if n_handlers == 1 {
+            against_pluggy
+        } else {
+            against_pluggy.target("ratio_peer>=6")
+        });
+        report.add(&if n_handlers == 1 {
+            against_first
+        } else {
+            against_first.target("ratio_peer>=1.8")
+        });
+        Ok(())
+    }
+
+    /// What an event costs when nobody listens, alone and beside plugins that listen elsewhere.
+    fn event(&mut self, report: &mut Report, size: Size) -> Result<()> {
+        let empty = self.tokio.block_on(runtime(0, 0))?;
+        let elsewhere = self.tokio.block_on(runtime(0, N_ELSEWHERE))?;
+        let text = self.payload.to_string();
+        let [mut fixed, mut parse, mut idle, mut peer] =
+            [const { Vec::new() }; 4].map(Samples::from);
+        for _ in size.rounds(60, 0.2) {
+            let alone = self.event_ns(&empty);
+            fixed.push(alone);
+            parse.push(self.per_call(|| {
+                black_box(serde_json::from_str::<Value>(black_box(&text)).ok());
+            }));
+            let beside = self.event_ns(&elsewhere);
+            idle.push((beside - alone) / N_ELSEWHERE as f64);
+            peer.push(self.peer_ns("not_subscribed", N_ELSEWHERE)?);
+        }
+        report.add(
+            &Figure::lower(BENCH, "event_fixed", "ns", &fixed)
+                .limit("parse the payload once", &parse)
+                .target("value<=450"),
+        );
+        report.add(
+            &Figure::lower(BENCH, "not_subscribed", "ns", &idle)
+                .peer("the first runtime's loop", &peer)
+                .target("value<=5"),
+        );
+        Ok(())
+    }
+
+    /// Nanoseconds of one event.
+    fn event_ns(&self, runtime: &Runtime) -> f64 {
+        self.tokio.block_on(async {
+            let (mut n_events, mut spent) = (0, Duration::ZERO);
+            self.batch(runtime).await;
+            while spent < self.span {
+                spent += self.batch(runtime).await;
+                n_events += BATCH;
+            }
+            spent.as_secs_f64() * 1e9 / n_events as f64
+        })
+    }
+
+    /// Time for one batch of events. Each takes its payload; making the payloads is the caller's cost.
+    async fn batch(&self, runtime: &Runtime) -> Duration {
+        let payloads = [(); BATCH].map(|()| Json::from(self.payload.clone()));
+        let started_at = Instant::now();
+        for payload in payloads {
+            let outcome = runtime.emit(black_box(HOOK), payload).await;
+            black_box(outcome.expect("a good hook name"));
+        }
+        started_at.elapsed()
+    }
+
+    fn bare(&self, handlers: &[Box<dyn Bare>]) -> f64 {
+        self.per_call(|| {
+            let mut replies = Vec::with_capacity(handlers.len());
+            for handler in handlers {
+                replies.extend(handler.call(black_box(HOOK), black_box(&self.payload)));
+            }
+            black_box(replies);
+        })
+    }
+
+    /// Nanoseconds of one call.
+    fn per_call(&self, mut call: impl FnMut()) -> f64 {
+        let mut batch = || {
+            let started_at = Instant::now();
+            for _ in 0..BATCH {
+                call();
+            }
+            started_at.elapsed()
+        };
+        batch();
+        let (mut n_calls, mut spent) = (0, Duration::ZERO);
+        while spent < self.span {
+            spent += batch();
+            n_calls += BATCH;
+        }
+        spent.as_secs_f64() * 1e9 / n_calls as f64
+    }
+
+    /// Nanoseconds for each handler, of a peer.
+    fn peer_ns(&mut self, case: &str, n_handlers: usize) -> Result<f64> {
+        let question =
+            json!({"case": case, "handlers": n_handlers, "ms": self.span.as_secs_f64() * 1e3});
+        self.peer.ask(&question)?["ns"]
+            .as_f64()
+            .context("a peer's answer without `ns`")
+    }
+}
+
+/// The limit: the same work behind a trait object, and nothing else.
+trait Bare {
     fn call(&self, hook: &str, payload: &Value) -> Option<Value>;
 }
 
-struct Length(u64);
+struct Handler(u64);
 
-impl Bare for Length {
+impl Bare for Handler {
     #[inline(never)]
     fn call(&self, hook: &str, payload: &Value) -> Option<Value> {
         (hook == HOOK).then(|| answer(self.0, payload))
     }
 }
 
-fn answer(own: u64, payload: &Value) -> Value {
-    Value::from(own + payload["text"].as_str().map_or(0, |text| text.len() as u64))
+fn bare_handlers(n: usize) -> Vec<Box<dyn Bare>> {
+    (0..n)
+        .map(|own| Box::new(Handler(own as u64)) as Box<dyn Bare>)
+        .collect()
 }
 
-fn plugin(index: usize, hook: &str) -> Arc<dyn Plugin> {
-    Define::new(&format!("p{index}"), "1.0.0", "Counts.")
-        .hook(hook, move |request| Ok(Reply::from(answer(index as u64, request.payload.value()))))
-        .build()
-        .expect("a good name")
-}
-
-fn bare_round(handlers: &[Box<dyn Bare>], payload: &Value) -> f64 {
-    per_call(|| {
-        let mut kept = Vec::new();
-        for handler in handlers {
-            kept.extend(handler.call(black_box(HOOK), black_box(payload)));
-        }
-        black_box(kept);
-    })
-}
-
-/// Nanoseconds of one call of `f`, over about 10 ms.
-fn per_call(mut f: impl FnMut()) -> f64 {
-    let started = Instant::now();
-    for _ in 0..100 {
-        f();
-    }
-    let one = (started.elapsed().as_nanos() / 100).max(1);
-    let n = (10_000_000 / one).clamp(100, 1_000_000);
-    let started = Instant::now();
-    for _ in 0..n {
-        f();
-    }
-    started.elapsed().as_nanos() as f64 / n as f64
-}
-
-fn kodex_round(tokio: &tokio::runtime::Runtime, runtime: &Runtime, payload: &Value) -> f64 {
-    tokio.block_on(async {
-        let options = DispatchOptions::default();
-        let mut once = async || {
-            let payload = Json::from(payload.clone());
-            let outcome = runtime.emit_with(black_box(HOOK), payload, &options).await;
-            black_box(outcome.expect("a good hook name"));
-        };
-        let started = Instant::now();
-        for _ in 0..100 {
-            once().await;
-        }
-        let one = (started.elapsed().as_nanos() / 100).max(1);
-        let n = (10_000_000 / one).clamp(100, 1_000_000);
-        let started = Instant::now();
-        for _ in 0..n {
-            once().await;
-        }
-        started.elapsed().as_nanos() as f64 / n as f64
-    })
-}
-
-/// Runs the bench.
-pub(crate) fn run(report: &mut Report, quick: bool) -> anyhow::Result<()> {
-    let rounds = if quick { 5 } else { 25 };
-    let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let payload = payload();
-    for n in [1usize, 10, 100] {
-        let handlers: Vec<Box<dyn Bare>> = (0..n).map(|i| Box::new(Length(i as u64)) as _).collect();
-        let runtime = tokio.block_on(build(n, HOOK))?;
-        let (mut ours, mut bare) = (Vec::new(), Vec::new());
-        for _ in 0..rounds {
-            bare.push(bare_round(&handlers, &payload) / n as f64);
-            ours.push(kodex_round(&tokio, &runtime, &payload) / n as f64);
-        }
-        report.add(Figure::lower("dispatch", &format!("native_{n}"), "ns", ours).limit("dyn call", bare));
-    }
-    Ok(())
-}
-
-async fn build(n: usize, hook: &str) -> anyhow::Result<Runtime> {
-    let mut builder = Runtime::builder();
-    for index in 0..n {
-        builder = builder.native(plugin(index, hook));
-    }
-    Ok(builder.build().await?)
+/// Allocations of one event with more handlers, beyond those with one, for each handler more. Counted
+/// by a program of its own, whose allocator would slow the other figures down.
+fn allocations() -> Result<Figure> {
+    let counted = output(&mut command(sibling("kodex-bench-allocations")?))?;
+    let per_handler: f64 = counted
+        .trim()
+        .parse()
+        .context("the number of allocations")?;
+    Ok(Figure::lower(
+        BENCH,
+        "allocations_100",
+        "allocations",
+        &vec![per_handler].into(),
+    )
+    .target("value<=0"))
 }

@@ -4,29 +4,45 @@ use std::io::Write as _;
 
 use serde::Serialize;
 
+use crate::samples::Samples;
+
 /// Whether small or large values are good.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Better {
+enum Better {
     Lower,
     Higher,
 }
 
 /// One figure.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone)]
 pub(crate) struct Figure {
-    bench: String,
+    bench: &'static str,
     case: String,
+    unit: &'static str,
+    better: Better,
     value: f64,
     spread: f64,
-    unit: String,
+    peer: Option<(String, f64)>,
+    limit: Option<(String, f64)>,
+    target: Option<String>,
+}
+
+/// A figure as it is printed. What was not measured is left out.
+#[derive(Serialize)]
+struct Line<'a> {
+    bench: &'a str,
+    case: &'a str,
+    value: f64,
+    unit: &'a str,
     better: Better,
+    spread: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
-    peer: Option<String>,
+    peer: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     peer_value: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    limit: Option<String>,
+    limit: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     limit_value: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -34,97 +50,159 @@ pub(crate) struct Figure {
     #[serde(skip_serializing_if = "Option::is_none")]
     ratio_limit: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    target: Option<String>,
+    target: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     met: Option<bool>,
 }
 
-/// The middle of a list; 0 for an empty one.
-pub(crate) fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(0.0)
-}
-
+/// Large values without digits behind the point, small ones with three.
 fn round(value: f64) -> f64 {
-    let digits = if value.abs() >= 100.0 { 10.0 } else { 1000.0 };
-    (value * digits).round() / digits
+    let digits = match value.abs() {
+        1000.0.. => 1.0,
+        100.0.. => 10.0,
+        10.0.. => 100.0,
+        _ => 1000.0,
+    };
+    // Minus zero is zero to a reader.
+    (value * digits).round() / digits + 0.0
 }
 
 impl Figure {
-    fn new(bench: &str, case: &str, unit: &str, better: Better, values: Vec<f64>) -> Self {
-        let low = values.iter().copied().fold(f64::INFINITY, f64::min);
-        let high = values.iter().copied().fold(0.0, f64::max);
-        let value = median(values);
+    fn new(
+        bench: &'static str,
+        case: &str,
+        unit: &'static str,
+        better: Better,
+        values: &Samples,
+    ) -> Self {
         Self {
-            bench: bench.to_owned(),
+            bench,
             case: case.to_owned(),
-            value: round(value),
-            spread: round(if value > 0.0 { (high - low) / value } else { 0.0 }),
-            unit: unit.to_owned(),
+            unit,
             better,
+            value: values.median(),
+            spread: values.spread(),
             peer: None,
-            peer_value: None,
             limit: None,
-            limit_value: None,
-            ratio_peer: None,
-            ratio_limit: None,
             target: None,
-            met: None,
         }
     }
 
-    /// A figure of which small values are good, from the values of all rounds.
-    pub(crate) fn lower(bench: &str, case: &str, unit: &str, values: Vec<f64>) -> Self {
+    /// A figure of which small values are good, from the values of all turns.
+    pub(crate) fn lower(
+        bench: &'static str,
+        case: &str,
+        unit: &'static str,
+        values: &Samples,
+    ) -> Self {
         Self::new(bench, case, unit, Better::Lower, values)
     }
 
-    /// Adds what a user would pick instead.
-    pub(crate) fn peer(mut self, name: &str, values: Vec<f64>) -> Self {
-        let value = median(values);
-        let ratio = match self.better {
-            Better::Lower => value / self.value,
-            Better::Higher => self.value / value,
-        };
-        (self.peer, self.peer_value) = (Some(name.to_owned()), Some(round(value)));
-        self.ratio_peer = Some(round(ratio));
+    /// A figure of which large values are good.
+    pub(crate) fn higher(
+        bench: &'static str,
+        case: &str,
+        unit: &'static str,
+        values: &Samples,
+    ) -> Self {
+        Self::new(bench, case, unit, Better::Higher, values)
+    }
+
+    /// The same figure as another case.
+    pub(crate) fn named(mut self, case: &str) -> Self {
+        case.clone_into(&mut self.case);
+        self
+    }
+
+    /// Adds what a user would pick instead. Without values it is not there, and what is asked of
+    /// it is not met.
+    pub(crate) fn peer(mut self, name: &str, values: &Samples) -> Self {
+        self.peer = (!values.is_empty()).then(|| (name.to_owned(), values.median()));
         self
     }
 
     /// Adds what nobody can go under.
-    pub(crate) fn limit(mut self, name: &str, values: Vec<f64>) -> Self {
-        let value = median(values);
-        let ratio = match self.better {
-            Better::Lower => self.value / value,
-            Better::Higher => value / self.value,
-        };
-        (self.limit, self.limit_value) = (Some(name.to_owned()), Some(round(value)));
-        self.ratio_limit = Some(round(ratio));
+    pub(crate) fn limit(mut self, name: &str, values: &Samples) -> Self {
+        self.limit = (!values.is_empty()).then(|| (name.to_owned(), values.median()));
         self
     }
 
-    /// Adds the target and whether it is met. Known forms: `ratio_peer>=X`, `ratio_limit<=X`,
-    /// `value<=X`, joined by `and`.
+    /// Adds the target: `ratio_peer>=X`, `ratio_limit<=X` and `value<=X`, joined by ` and `.
     pub(crate) fn target(mut self, target: &str) -> Self {
-        self.met = Some(target.split(" and ").all(|part| self.meets(part)));
         self.target = Some(target.to_owned());
         self
     }
 
-    fn meets(&self, part: &str) -> bool {
-        let read = |name: &str| match name {
-            "ratio_peer" => self.ratio_peer,
-            "ratio_limit" => self.ratio_limit,
-            _ => Some(self.value),
+    /// How many times better than the peer.
+    fn ratio_peer(&self) -> Option<f64> {
+        let (_, peer) = self.peer.as_ref()?;
+        let ratio = match self.better {
+            Better::Lower => peer / self.value,
+            Better::Higher => self.value / peer,
         };
-        if let Some((name, bound)) = part.split_once(">=") {
-            return read(name).zip(bound.parse().ok()).is_some_and(|(got, bound): (f64, f64)| got >= bound);
+        // Nothing is measured as nothing now and then; no number says how many times better that is.
+        ratio.is_finite().then_some(ratio)
+    }
+
+    /// How many times the limit's cost.
+    fn ratio_limit(&self) -> Option<f64> {
+        let (_, limit) = self.limit.as_ref()?;
+        let ratio = match self.better {
+            Better::Lower => self.value / limit,
+            Better::Higher => limit / self.value,
+        };
+        ratio.is_finite().then_some(ratio)
+    }
+
+    /// Whether the target is met; a part that cannot be judged is not.
+    fn met(&self) -> Option<bool> {
+        Some(
+            self.target
+                .as_ref()?
+                .split(" and ")
+                .all(|part| self.meets(part)),
+        )
+    }
+
+    fn meets(&self, part: &str) -> bool {
+        let read = |name: &str, bound: &str| {
+            let value = match name {
+                "ratio_peer" => self.ratio_peer(),
+                "ratio_limit" => self.ratio_limit(),
+                "value" => Some(self.value),
+                _ => None,
+            };
+            value.zip(bound.parse::<f64>().ok())
+        };
+        let held = match (part.split_once(">="), part.split_once("<=")) {
+            (Some((name, bound)), _) => read(name, bound).map(|(got, bound)| got >= bound),
+            (None, Some((name, bound))) => read(name, bound).map(|(got, bound)| got <= bound),
+            (None, None) => None,
+        };
+        held.unwrap_or(false)
+    }
+
+    fn line(&self) -> Line<'_> {
+        Line {
+            bench: self.bench,
+            case: &self.case,
+            value: round(self.value),
+            unit: self.unit,
+            better: self.better,
+            spread: round(self.spread),
+            peer: self.peer.as_ref().map(|(name, _)| name.as_str()),
+            peer_value: self.peer.as_ref().map(|(_, value)| round(*value)),
+            limit: self.limit.as_ref().map(|(name, _)| name.as_str()),
+            limit_value: self.limit.as_ref().map(|(_, value)| round(*value)),
+            ratio_peer: self.ratio_peer().map(round),
+            ratio_limit: self.ratio_limit().map(round),
+            target: self.target.as_deref(),
+            met: self.met(),
         }
-        let Some((name, bound)) = part.split_once("<=") else { return false };
-        read(name).zip(bound.parse().ok()).is_some_and(|(got, bound): (f64, f64)| got <= bound)
     }
 }
 
-/// Prints figures as they come and remembers whether all targets were met.
+/// Prints figures as they come and counts the targets that were missed.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     pub(crate) n_missed: usize,
@@ -132,10 +210,67 @@ pub(crate) struct Report {
 
 impl Report {
     /// Prints a figure.
-    pub(crate) fn add(&mut self, figure: Figure) {
-        self.n_missed += usize::from(figure.met == Some(false));
-        let line = serde_json::to_string(&figure).expect("figures are plain data");
+    pub(crate) fn add(&mut self, figure: &Figure) {
+        self.n_missed += usize::from(figure.met() == Some(false));
+        let line = serde_json::to_string(&figure.line()).expect("figures are plain data");
         // Whoever closed the pipe wants no more lines.
         let _ = writeln!(std::io::stdout(), "{line}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn samples(value: f64) -> Samples {
+        vec![value].into()
+    }
+
+    fn check(figure: &Figure, target: &str, expected: &str) {
+        let figure = figure.clone().target(target);
+        let line = serde_json::to_value(figure.line()).unwrap();
+        let got = format!(
+            "{} {} {}",
+            line["ratio_peer"], line["ratio_limit"], line["met"]
+        );
+        assert_eq!(got, expected, "{target}");
+    }
+
+    #[test]
+    fn targets_are_judged_in_both_directions() {
+        let lower = Figure::lower("b", "c", "ns", &samples(50.0))
+            .peer("slow", &samples(300.0))
+            .limit("bare", &samples(25.0));
+        check(&lower, "ratio_peer>=6", "6.0 2.0 true");
+        check(&lower, "ratio_peer>=6.1", "6.0 2.0 false");
+        check(&lower, "ratio_limit<=2 and value<=50", "6.0 2.0 true");
+        check(&lower, "ratio_limit<=2 and value<=49", "6.0 2.0 false");
+        let higher = Figure::higher("b", "c", "1/s", &samples(50.0))
+            .peer("slow", &samples(10.0))
+            .limit("bare", &samples(100.0));
+        check(&higher, "ratio_peer>=5", "5.0 2.0 true");
+        check(&higher, "ratio_limit<=1.9", "5.0 2.0 false");
+    }
+
+    #[test]
+    fn what_cannot_be_judged_is_not_met() {
+        let alone =
+            Figure::lower("b", "c", "ns", &samples(1.0)).peer("absent", &Samples::default());
+        check(&alone, "ratio_peer>=1", "null null false");
+        check(&alone, "ratio_limit<=1", "null null false");
+        check(&alone, "speed>=1", "null null false");
+        check(&alone, "value<=one", "null null false");
+        assert_eq!(serde_json::to_value(alone.line()).unwrap().get("met"), None);
+    }
+
+    #[test]
+    fn values_are_rounded_to_what_they_say() {
+        let check = |value, expected| assert_eq!(round(value), expected);
+        check(0.123_456, 0.123);
+        check(12.345_6, 12.35);
+        check(123.456, 123.5);
+        check(12_345.6, 12_346.0);
+        check(-0.000_1, 0.0);
+        assert!(round(-0.000_1).is_sign_positive());
     }
 }

@@ -55,7 +55,13 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("kodex-docs", &["kodex", "kodex-plugin"]),
     (
         "kodex-bench",
-        &["kodex-plugin", "kodex-backend", "kodex", "kodex-store"],
+        &[
+            "kodex-plugin",
+            "kodex-backend",
+            "kodex",
+            "kodex-cli",
+            "kodex-store",
+        ],
     ),
 ];
 

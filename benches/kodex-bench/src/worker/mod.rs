@@ -1,0 +1,84 @@
+//! A hook in another process: a round trip to a worker in each language, one at a time and eight in
+//! flight.
+//!
+//! The limit is the least that a worker in that language can be, behind a blocking client. The peers
+//! are a tool call over MCP and a program that is started for each event. Everything stays on one
+//! processor and sees the same payload.
+
+mod activation;
+mod bare;
+mod language;
+mod plugins;
+mod round_trip;
+mod workers;
+
+use anyhow::Result;
+
+use crate::{
+    machine,
+    programs::Programs,
+    report::{Figure, Report},
+    samples::Samples,
+    size::Size,
+};
+
+const BENCH: &str = "worker";
+
+/// How many calls are in flight in the second half of each turn.
+const LANES: usize = 8;
+
+/// About 200 bytes: the event of a tool that is about to run.
+fn payload() -> String {
+    let command = format!("echo {}", "x".repeat(80));
+    let event = serde_json::json!({
+        "hook_event_name": "PreToolUse",
+        "session_id": "s",
+        "cwd": ".",
+        "tool_name": "Bash",
+        "tool_input": {"command": command},
+    });
+    event.to_string()
+}
+
+/// Runs the bench.
+pub(crate) fn run(report: &mut Report, size: Size, programs: &Programs) -> Result<()> {
+    machine::pin_to_one_processor()?;
+    let languages = language::all(programs)?;
+    let share = 0.85 / languages.len() as f64;
+    for language in &languages {
+        round_trip::measure(report, size, language, share)?;
+    }
+    activation::measure(report, size, programs, 0.15)
+}
+
+/// Times of single calls, in microseconds, and of all of them, in seconds.
+#[derive(Debug, Default)]
+struct Turn {
+    us: Vec<f64>,
+    seconds: f64,
+}
+
+/// What the turns of one client come to.
+#[derive(Debug, Default)]
+struct Turns {
+    p50_us: Samples,
+    p99_us: Samples,
+    per_second: Samples,
+}
+
+impl Turns {
+    fn push(&mut self, turn: Turn) {
+        self.per_second.push(turn.us.len() as f64 / turn.seconds);
+        let calls = Samples::from(turn.us);
+        self.p50_us.push(calls.median());
+        self.p99_us.push(calls.quantile(0.99));
+    }
+}
+
+/// A figure with its target, where section 2 sets one.
+fn with(figure: Figure, target: Option<&str>) -> Figure {
+    match target {
+        Some(target) => figure.target(target),
+        None => figure,
+    }
+}
