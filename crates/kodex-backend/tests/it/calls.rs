@@ -199,7 +199,6 @@ async fn a_crash_loop_backs_off_and_is_quarantined_until_cleared() {
             seen.push(error.code.into_owned());
         }
         // Paces the loop; its condition is the quarantine.
-        // Only paces the loop; it ends at the quarantine or at its deadline.
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let health = plug.worker.health();

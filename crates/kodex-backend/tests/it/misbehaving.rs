@@ -10,6 +10,7 @@ use std::{
 
 use kodex_plugin::{Failure, Limits, Plugin, PluginError, Reply};
 use serde_json::{Value, json};
+use tokio::runtime::Handle;
 
 use crate::support::{Plug, n_descriptors, options, until};
 
@@ -97,6 +98,8 @@ async fn check_all(cases: Vec<Case>) {
     let well = Plug::misbehaving("well", Limits::default(), options());
     well.activate().await.expect("the healthy plugin starts");
     let n_before = n_descriptors();
+    let n_tasks = || Handle::current().metrics().num_alive_tasks();
+    let n_tasks_before = n_tasks();
     for case in cases {
         let mode = case.mode;
         let over = AtomicBool::new(false);
@@ -107,7 +110,6 @@ async fn check_all(cases: Vec<Case>) {
                 assert_eq!(reply, Ok(Reply::from(json!("still here"))), "{mode}");
                 n_answered.fetch_add(1, Ordering::Relaxed);
                 // Paces the other worker's calls; the loop ends with the case.
-                // Only paces the loop; `over` ends it.
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         };
@@ -118,6 +120,7 @@ async fn check_all(cases: Vec<Case>) {
         tokio::join!(this, others);
         assert!(n_answered.into_inner() > 0, "{mode}: the others went on");
         until("the descriptors are closed", || n_descriptors() <= n_before).await;
+        until("the spawned tasks are over", || n_tasks() <= n_tasks_before).await;
     }
 }
 

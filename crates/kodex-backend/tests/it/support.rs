@@ -204,7 +204,6 @@ pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     while !holds() {
         assert!(Instant::now() < give_up_at, "waited in vain until {what}");
         // Paces the loop around the condition.
-        // Between two looks at the condition.
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
 }
