@@ -53,7 +53,7 @@ codes! {
     STDOUT_CLOSED Protocol "worker.stdout.closed" "the process closed standard output and lives on"
     STDIN_CLOSED Protocol "worker.stdin.closed" "the process closed standard input and lives on"
     WRITE_STALLED Protocol "worker.write.stalled" "the process did not read its standard input in time"
-    WRITE_FULL RejectedLimit "worker.write.full" "too much waits to be read by the process already; the call was not sent"
+    WRITE_FULL RejectedLimit "worker.write.full" "too many calls or bytes wait for the process already; the call was not sent"
     REQUEST_TOO_LONG RejectedLimit "worker.request.too_long" "the payload does not fit into one line; the call was not sent"
     REPLY_INVALID InvalidReply "worker.reply.invalid" "the answer to a call does not have the form of the contract"
     TIMEOUT Timeout "worker.timeout" "no answer came before the deadline"

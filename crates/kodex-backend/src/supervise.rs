@@ -234,25 +234,33 @@ impl Group {
     }
 
     /// Ends the whole tree: SIGTERM to the group, `grace` for it to go, SIGKILL to what is left of
-    /// the group, then to every process with the mark wherever it went. Reaps the leader.
+    /// the group and to the leader's descendants, then to every process with the mark wherever it
+    /// went. Reaps the leader.
     ///
     /// A group whose leader has ended already gets no grace.
     pub async fn end(&self, grace: Duration) -> Exit {
+        let mut descendants = Vec::new();
+        if !self.is_over() {
+            let pid = self.pid();
+            // Looking through all processes takes milliseconds on a big machine.
+            descendants = spawn_blocking(move || sweep::descendants(pid))
+                .await
+                .unwrap_or_default();
+            let _ = kill_process_group(self.pid, Signal::TERM);
+            let _ = timeout(grace, self.ended()).await;
+        }
         if self.lock().exit.is_none() {
-            if !self.is_over() {
-                let _ = kill_process_group(self.pid, Signal::TERM);
-                let _ = timeout(grace, self.ended()).await;
-            }
             let _ = kill_process_group(self.pid, Signal::KILL);
             // A process in an uninterruptible wait can outlive SIGKILL; nothing waits for it forever.
             let _ = timeout(REAP_AT_ONCE, self.ended()).await;
         }
-        // Looking through all processes takes milliseconds on a big machine.
         let mark = self.mark.clone();
-        if spawn_blocking(move || sweep::kill_marked(&mark))
-            .await
-            .is_err()
-        {
+        let swept = spawn_blocking(move || {
+            sweep::kill_all(&descendants);
+            sweep::kill_marked(&mark)
+        });
+        if swept.await.is_err() {
+            // The runtime is going away and starts nothing any more.
             sweep::kill_marked(&self.mark);
         }
         self.reap()
@@ -260,6 +268,9 @@ impl Group {
 
     /// Like [`Group::end`] without grace and without waiting longer than a moment.
     pub fn end_now(&self) -> Exit {
+        if !self.is_over() {
+            sweep::kill_all(&sweep::descendants(self.pid()));
+        }
         if self.lock().exit.is_none() {
             let _ = kill_process_group(self.pid, Signal::KILL);
             self.wait_blocking(REAP_AT_ONCE);
@@ -339,7 +350,9 @@ mod tests {
     #[tokio::test]
     async fn a_group_ends_with_everything_it_started() {
         let setsid = "setsid sh -c 'echo up; exec sleep 100' & wait";
+        let bare = "setsid env -i sh -c 'echo up; exec sleep 100' & wait";
         for (script, want) in [
+            (bare, Exit::Signal(15)),
             ("echo up; exec sleep 100", Exit::Signal(15)),
             (
                 "trap '' TERM; echo up; while :; do sleep 100; done",
@@ -353,8 +366,11 @@ mod tests {
         ] {
             let running = shell(script);
             assert_eq!(line(&running).await, "up", "{script}");
+            let tree = sweep::descendants(running.group.pid());
             let exit = running.group.end(Duration::from_millis(300)).await;
             assert_eq!(exit, want, "{script}");
+            let gone = |pidfd| sweep::has_ended(pidfd, Duration::ZERO);
+            assert!(tree.iter().all(gone), "{script}");
             assert_eq!(sweep::marked(running.group.mark()), [0; 0], "{script}");
         }
     }

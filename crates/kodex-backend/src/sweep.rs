@@ -1,9 +1,10 @@
-//! Finding and killing what a process tree left behind, by the mark in its environment.
+//! Finding and killing what a process tree left outside its group: by descent while the leader
+//! lives, and by the mark in the environment at any time.
 //!
 //! A grandchild that called `setsid` is in no group of ours any more, and once its parent is gone
-//! it is nobody's child. What it cannot shed without starting a new program is the environment it
-//! was started with. A process that was started with an empty environment escapes this sweep; only
-//! a process namespace (the sandbox's business) holds those.
+//! it is nobody's child; but it still has the environment it was started with. What was orphaned on
+//! purpose *and* started with an empty environment escapes; only a process namespace (the sandbox's
+//! business) holds that.
 
 use std::{
     fs,
@@ -44,6 +45,58 @@ pub(crate) fn kill_marked(mark: &str) -> usize {
     n_killed
 }
 
+/// The living descendants of a process, as descriptors that stay theirs whatever becomes of their
+/// numbers. To be called while the process lives: afterwards its children are nobody's.
+pub(crate) fn descendants(root: u32) -> Vec<OwnedFd> {
+    let parents: Vec<(u32, u32)> = processes()
+        .filter_map(|pid| Some((pid, parent(pid)?)))
+        .collect();
+    let mut found = vec![root];
+    let mut n_seen = 0;
+    while n_seen < found.len() {
+        let children = parents.iter().filter(|(_, of)| *of == found[n_seen]);
+        let new: Vec<u32> = children.map(|(pid, _)| *pid).collect();
+        n_seen += 1;
+        found.extend(new.into_iter().filter(|pid| *pid != root));
+    }
+    found[1..]
+        .iter()
+        .filter_map(|pid| {
+            let pidfd = open(*pid)?;
+            // Looked at again after it was opened: the number may have passed on in between.
+            let known = parents.iter().find(|(child, _)| child == pid)?.1;
+            (parent(*pid)? == known).then_some(pidfd)
+        })
+        .collect()
+}
+
+fn parent(pid: u32) -> Option<u32> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name in the second place may hold blanks and brackets; the last bracket ends it.
+    let (_, rest) = stat.rsplit_once(')')?;
+    rest.split_whitespace().nth(1)?.parse().ok()
+}
+
+/// Kills processes, each through its descriptor.
+pub(crate) fn kill_all(pidfds: &[OwnedFd]) {
+    for pidfd in pidfds {
+        let _ = pidfd_send_signal(pidfd, Signal::KILL);
+    }
+    for pidfd in pidfds {
+        has_ended(pidfd, GONE_WITHIN);
+    }
+}
+
+fn processes() -> impl Iterator<Item = u32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
+fn open(pid: u32) -> Option<OwnedFd> {
+    let pid = Pid::from_raw(i32::try_from(pid).ok()?)?;
+    pidfd_open(pid, PidfdFlags::empty()).ok()
+}
+
 /// Waits for a process to have ended, for at most this long.
 pub(crate) fn has_ended(pidfd: impl AsFd, within: Duration) -> bool {
     let mut fds = [PollFd::new(&pidfd, PollFlags::IN)];
@@ -57,14 +110,7 @@ pub(crate) fn has_ended(pidfd: impl AsFd, within: Duration) -> bool {
 /// The numbers of all living processes whose environment carries the mark.
 #[must_use]
 pub fn marked(mark: &str) -> Vec<u32> {
-    let Ok(entries) = fs::read_dir("/proc") else {
-        return Vec::new();
-    };
-    entries
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .filter(|pid| carries(*pid, mark))
-        .collect()
+    processes().filter(|pid| carries(*pid, mark)).collect()
 }
 
 fn carries(pid: u32, mark: &str) -> bool {
@@ -82,8 +128,7 @@ fn carries(pid: u32, mark: &str) -> bool {
 }
 
 fn kill(pid: u32, mark: &str) -> Option<OwnedFd> {
-    let pid_at = Pid::from_raw(i32::try_from(pid).ok()?)?;
-    let pidfd = pidfd_open(pid_at, PidfdFlags::empty()).ok()?;
+    let pidfd = open(pid)?;
     // The number may have passed to a stranger between the listing and the opening; the descriptor
     // is fixed to one process, so looking again after opening it is enough.
     if !carries(pid, mark) {

@@ -64,7 +64,7 @@ impl Unsent {
     pub(super) fn into_error(self) -> PluginError {
         match self {
             Self::Barred(Barred::Closed(error)) | Self::Refused(error) => error,
-            Self::Barred(Barred::OnProbation) => {
+            Self::Barred(Barred::OnProbation | Barred::Full) => {
                 codes::TIMEOUT.error("an overdue call keeps the process busy")
             }
         }
@@ -222,7 +222,10 @@ impl Link {
             let mut table = self.table();
             let id = table
                 .insert(deadline_at, expected)
-                .map_err(Unsent::Barred)?;
+                .map_err(|barred| match barred {
+                    Barred::Full => Unsent::Refused(self.refused(Refused::Full)),
+                    barred => Unsent::Barred(barred),
+                })?;
             let early = |wakes_at: Instant| deadline_at < wakes_at;
             (id, table.pump_wakes_at.is_none_or(early))
         };
@@ -251,9 +254,8 @@ impl Link {
                 "the payload does not fit into one line of {} bytes; nothing was sent",
                 self.limits.frame_bytes
             )),
-            Refused::Full => codes::WRITE_FULL.error(
-                "the process does not read its standard input fast enough; nothing was sent",
-            ),
+            Refused::Full => codes::WRITE_FULL
+                .error("too many calls wait for the process already; nothing was sent"),
         }
     }
 

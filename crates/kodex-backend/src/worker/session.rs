@@ -35,14 +35,27 @@ pub(super) async fn session(
     });
 }
 
-/// Ends the process when its session is dropped in the middle: the runtime is going away.
+/// Ends the process when its session is dropped in the middle: the runtime is going away, or a
+/// service of the host panicked.
 struct Abandoned<'a>(&'a Shared);
 
 impl Drop for Abandoned<'_> {
     fn drop(&mut self) {
-        let error = codes::STOPPED.error("the runtime that drove the process is gone");
+        let panicked = std::thread::panicking();
+        let error = match panicked {
+            true => {
+                codes::EXITED.error("the host failed while it served the process, and ended it")
+            }
+            false => codes::STOPPED.error("the runtime that drove the process is gone"),
+        };
         self.0.kill(&error);
-        self.0.phase.send_replace(Phase::Stopped);
+        self.0.phase.send_replace(match panicked {
+            true => {
+                self.0.decide(Event::Died(0.5));
+                Phase::Idle(Some(error))
+            }
+            false => Phase::Stopped,
+        });
     }
 }
 

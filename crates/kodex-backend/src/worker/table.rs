@@ -56,7 +56,13 @@ pub(super) enum Barred {
     Closed(PluginError),
     /// The process has an overdue request. Within the grace it is known whether it lives on.
     OnProbation,
+    /// Too many requests are open, those that nobody waits for any more included.
+    Full,
 }
+
+/// Requests that may be open in one process. The runtime lets far fewer run; callers that leave
+/// early add to them until the process answers or their deadline passes.
+const MAX_OPEN: usize = 1_024;
 
 /// What the process's answer to a request was good for.
 #[derive(Debug)]
@@ -133,6 +139,9 @@ impl Table {
         }
         if self.n_overdue > 0 && expected == Expected::Reply {
             return Err(Barred::OnProbation);
+        }
+        if self.entries.len() >= MAX_OPEN {
+            return Err(Barred::Full);
         }
         self.last_id += 1;
         self.n_waiting += 1;
@@ -365,6 +374,7 @@ mod tests {
                     Ok(id) => id.to_string(),
                     Err(Barred::Closed(_)) => "closed".to_owned(),
                     Err(Barred::OnProbation) => "probation".to_owned(),
+                    Err(Barred::Full) => "full".to_owned(),
                 },
                 "+" => {
                     now += Duration::from_millis(number);
@@ -488,5 +498,22 @@ mod tests {
         ] {
             check(script, want);
         }
+    }
+
+    #[test]
+    fn open_requests_are_bounded() {
+        let now = Instant::now();
+        let mut table = Table::new();
+        let far = now + Duration::from_secs(60);
+        for _ in 0..MAX_OPEN {
+            let id = table.insert(far, Expected::Reply).expect("there is room");
+            table.abandon(id, now, GRACE);
+        }
+        assert!(matches!(
+            table.insert(far, Expected::Reply),
+            Err(Barred::Full)
+        ));
+        table.deliver(1, Ok(None));
+        assert!(table.insert(far, Expected::Reply).is_ok());
     }
 }
