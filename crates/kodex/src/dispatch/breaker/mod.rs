@@ -222,7 +222,7 @@ impl Breaker {
     /// Asks for leave to make a call.
     ///
     /// # Errors
-    /// [`Refused`] while it is open, and in half-open while another probe runs.
+    /// `Refused` while it is open, and in half-open while another probe runs.
     pub fn admit(&mut self, now: Instant) -> Result<(Permit, Option<Transition>), Refused> {
         match self.by_hand {
             Some(Override::ForcedOpen(until)) if now < until => {
