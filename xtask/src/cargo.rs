@@ -109,7 +109,8 @@ fn executable(messages: &str, name: &str) -> Option<PathBuf> {
     messages
         .lines()
         .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-        .filter(|message| message["target"]["name"] == name)
+        // A binary's own tests are an executable of the same name.
+        .filter(|message| message["target"]["name"] == name && message["profile"]["test"] == false)
         .find_map(|message| message["executable"].as_str().map(PathBuf::from))
 }
 
@@ -136,9 +137,10 @@ mod tests {
     #[test]
     fn the_executable_is_found_among_cargos_messages() {
         let messages = concat!(
-            "{\"reason\":\"compiler-artifact\",\"target\":{\"name\":\"kodex\"},\"executable\":null}\n",
+            "{\"target\":{\"name\":\"kodex\"},\"profile\":{\"test\":false},\"executable\":null}\n",
             "not json\n",
-            "{\"reason\":\"compiler-artifact\",\"target\":{\"name\":\"kodex\"},\"executable\":\"/t/kodex\"}\n",
+            "{\"target\":{\"name\":\"kodex\"},\"profile\":{\"test\":true},\"executable\":\"/t/test\"}\n",
+            "{\"target\":{\"name\":\"kodex\"},\"profile\":{\"test\":false},\"executable\":\"/t/kodex\"}\n",
         );
         assert_eq!(
             executable(messages, "kodex"),
