@@ -11,7 +11,7 @@ mod python;
 #[cfg(feature = "worker")]
 mod worker;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{cell::RefCell, collections::HashMap, path::PathBuf, sync::Arc};
 
 use kodex_plugin::{Diagnostic, Life, Manifest, PluginName};
 
@@ -75,18 +75,17 @@ pub(crate) async fn load(
     };
     loaded.diagnostics.extend(scope.diagnostics.iter().cloned());
     loaded.diagnostics.extend(found.diagnostics);
-    for judged in manifest::judge(shared, plan, &scope, found.candidates).await {
+    let judged = manifest::judge(shared, plan, &scope, found.candidates).await;
+    let admission = Admission {
+        shared,
+        plan,
+        scope: &scope,
+        known,
+        folder: RefCell::default(),
+    };
+    for judged in judged {
         match judged {
-            Ok(declared) => admit(
-                &Admission {
-                    shared,
-                    plan,
-                    scope: &scope,
-                    known,
-                },
-                declared,
-                &mut loaded,
-            ),
+            Ok(declared) => admit(&admission, declared, &mut loaded),
             Err(record) => refuse(record, None, &mut loaded),
         }
     }
@@ -108,8 +107,11 @@ pub(crate) async fn load(
 struct Admission<'a> {
     shared: &'a Arc<Shared>,
     plan: &'a Plan,
+    #[cfg(feature = "worker")]
     scope: &'a Scope,
     known: &'a [Arc<Slot>],
+    /// The last folder whose real path was looked up, and that path: plugins of one directory share it.
+    folder: RefCell<Option<(PathBuf, PathBuf)>>,
 }
 
 /// Takes a declared plugin into the set, unless its settings or another plugin stand against it.
@@ -125,11 +127,12 @@ fn admit(to: &Admission<'_>, declared: Declared, loaded: &mut Loaded) {
         return refuse(record, Some(name.as_str()), loaded);
     }
     let context = to.plan.context_of(&settings);
-    let fingerprint = fingerprint::of(&candidate);
+    let fingerprint = (!to.plan.one_shot).then(|| fingerprint::of(&candidate));
     let is_same = |slot: &&Arc<Slot>| {
         slot.source == candidate.source
             // Whoever reloads has decided: a plugin that was given up gets another try.
             && slot.plugin.health().state != Life::Quarantined
+            && slot.fingerprint.is_some()
             && slot.fingerprint == fingerprint
             && slot.manifest == manifest
             && slot.settings == settings
