@@ -358,7 +358,8 @@ impl Runtime {
     pub async fn shutdown(&self) {
         let current = self.current();
         let mut stops = tokio::task::JoinSet::new();
-        for slot in &current.catalog.slots {
+        // Most plugins of a listing were never started; for them there is no task.
+        for slot in current.catalog.slots.iter().filter(|slot| slot.is_active()) {
             let slot = slot.clone();
             stops.spawn(async move { stop(&slot).await });
         }
