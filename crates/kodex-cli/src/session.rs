@@ -34,10 +34,13 @@ impl Invocation {
 
     async fn load(&mut self, retry_failures: bool) -> Result<Runtime, Problem> {
         let ready = self.config()?;
-        let builder = ready
-            .plugin_dirs
-            .iter()
-            .fold(self.builder(&ready, retry_failures)?, Builder::plugin_dir);
+        let builder = self.builder(&ready, retry_failures)?;
+        let builder = if retry_failures {
+            builder
+        } else {
+            builder.one_shot()
+        };
+        let builder = ready.plugin_dirs.iter().fold(builder, Builder::plugin_dir);
         self.build(builder).await
     }
 

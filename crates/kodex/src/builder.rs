@@ -125,6 +125,14 @@ impl Builder {
         self
     }
 
+    /// Says that [`Runtime::reload`] will not be called: then nothing is noted of the plugins' files,
+    /// and a reload replaces every plugin. A program that loads, asks once and ends starts faster.
+    #[must_use]
+    pub fn one_shot(mut self) -> Self {
+        self.plan.one_shot = true;
+        self
+    }
+
     /// Another clock than the machine's.
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {

@@ -72,7 +72,8 @@ impl Declarant {
     /// Adds contexts for plugins of certain names; see [`Subject::by_name`].
     #[must_use]
     pub fn with_contexts(mut self, by_name: Json) -> Self {
-        let all = serde_json::json!({"all": self.subject.context.value(), "by_name": by_name.value()});
+        let all =
+            serde_json::json!({"all": self.subject.context.value(), "by_name": by_name.value()});
         self.settings = Some(Json::from(all));
         self.subject.by_name = by_name;
         self

@@ -18,14 +18,10 @@ pub use inspect::{InspectError, Inspection, Inspector, Source, Subject};
 pub use interpreter::{Found, Identity, Interpreter, InterpreterError, Search, Variables};
 pub use sdk::{Sdk, SdkError};
 
-/// Bytes as lower-case hexadecimal digits.
+/// Bytes as lower-case hexadecimal digits. Listing plugins makes thousands of these, so it goes
+/// without the formatting machinery.
 fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes
-        .iter()
-        .fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-            // Writing to a String does not fail.
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble & 15)]);
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]).collect()
 }

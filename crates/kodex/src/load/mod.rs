@@ -11,7 +11,9 @@ mod python;
 #[cfg(feature = "worker")]
 mod worker;
 
-use std::{cell::RefCell, collections::HashMap, path::PathBuf, sync::Arc};
+#[cfg(feature = "worker")]
+use std::{cell::RefCell, path::PathBuf};
+use std::{collections::HashMap, sync::Arc};
 
 use kodex_plugin::{Diagnostic, Life, Manifest, PluginName};
 
@@ -79,8 +81,10 @@ pub(crate) async fn load(
     let admission = Admission {
         shared,
         plan,
-        scope: &scope,
         known,
+        #[cfg(feature = "worker")]
+        scope: &scope,
+        #[cfg(feature = "worker")]
         folder: RefCell::default(),
     };
     for judged in judged {
@@ -111,6 +115,7 @@ struct Admission<'a> {
     scope: &'a Scope,
     known: &'a [Arc<Slot>],
     /// The last folder whose real path was looked up, and that path: plugins of one directory share it.
+    #[cfg(feature = "worker")]
     folder: RefCell<Option<(PathBuf, PathBuf)>>,
 }
 

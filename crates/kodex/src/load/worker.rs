@@ -23,7 +23,7 @@ pub(super) fn open(
     candidate: &Candidate,
     manifest: Manifest,
 ) -> Result<Arc<dyn Plugin>, Diagnostic> {
-    let root = root_of(candidate)?;
+    let root = root_of(to, candidate)?;
     let mut options = WorkerOptions::new(to.shared.clock.clone(), to.shared.tasks.handle().clone());
     if let Ok(path) = std::env::join_paths(&to.plan.search_path)
         && !path.is_empty()
@@ -185,7 +185,7 @@ pub(super) fn not_configured() -> Diagnostic {
 }
 
 /// The plugin's root as an absolute path.
-fn root_of(candidate: &Candidate) -> Result<PathBuf, Diagnostic> {
+fn root_of(to: &Admission<'_>, candidate: &Candidate) -> Result<PathBuf, Diagnostic> {
     let folder = match &candidate.place {
         Place::Manifest { root, .. } => root.as_path(),
         Place::PythonFile(file) => file.parent().unwrap_or(Path::new(".")),
@@ -197,11 +197,19 @@ fn root_of(candidate: &Candidate) -> Result<PathBuf, Diagnostic> {
     } else {
         folder
     };
-    folder.canonicalize().map_err(|error| {
+    let mut last = to.folder.borrow_mut();
+    if let Some((known, real)) = &*last
+        && known == folder
+    {
+        return Ok(real.clone());
+    }
+    let real = folder.canonicalize().map_err(|error| {
         let text = format!(
             "the plugin's folder {} cannot be opened: {error}",
             folder.display()
         );
         Diagnostic::error("load.root.unreadable", text)
-    })
+    })?;
+    *last = Some((folder.to_owned(), real.clone()));
+    Ok(real)
 }

@@ -25,8 +25,9 @@ pub(crate) struct Slot {
     pub(crate) manifest: Manifest,
     pub(crate) plugin: Arc<dyn Plugin>,
     pub(crate) source: String,
-    /// What a reload compares to decide whether the plugin is still the same.
-    pub(crate) fingerprint: u64,
+    /// What a reload compares to decide whether the plugin's files are still the same; nothing when
+    /// nobody will reload.
+    pub(crate) fingerprint: Option<u64>,
     pub(crate) settings: PluginSettings,
     /// The object that the plugin is activated with.
     pub(crate) context: Json,
@@ -76,7 +77,7 @@ impl Slot {
     pub(crate) fn new(
         plugin: Arc<dyn Plugin>,
         source: String,
-        fingerprint: u64,
+        fingerprint: Option<u64>,
         settings: PluginSettings,
         context: Json,
     ) -> Self {
