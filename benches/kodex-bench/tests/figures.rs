@@ -1,6 +1,9 @@
 //! Every bench runs at its smallest size and prints the figures that it promises. Times are not looked
 //! at: nothing is measured here.
-#![expect(clippy::disallowed_methods, reason = "the bench is a program, and is started as one")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the bench is a program, and is started as one"
+)]
 
 use std::{
     path::{Path, PathBuf},
