@@ -1,6 +1,9 @@
 //! The recorded exchanges of `contract/cases/v1` in which the host is tested, replayed against the
 //! worker backend by a raw client: it reads and writes lines, and shares no code with the host.
-#![expect(clippy::disallowed_methods, reason = "each case awaits or aborts what it spawned")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "each case awaits or aborts what it spawned"
+)]
 
 mod client;
 mod pattern;
