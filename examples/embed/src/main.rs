@@ -29,11 +29,23 @@ async fn main() -> Result<(), Box<dyn Error>> {
     for (name, plugin, tool) in runtime.tools() {
         println!("tool {name} of {plugin}: {}", tool.description);
     }
-    for prompt in ["count the words", "please crash", "delete everything", "count once more please"] {
+    for prompt in [
+        "count the words",
+        "please crash",
+        "delete everything",
+        "count once more please",
+    ] {
         turn(&runtime, prompt).await?;
     }
-    for plugin in runtime.metrics().iter().filter(|plugin| plugin.health.restarts > 0) {
-        println!("{} was restarted {} time(s)", plugin.plugin, plugin.health.restarts);
+    for plugin in runtime
+        .metrics()
+        .iter()
+        .filter(|plugin| plugin.health.restarts > 0)
+    {
+        println!(
+            "{} was restarted {} time(s)",
+            plugin.plugin, plugin.health.restarts
+        );
     }
     runtime.shutdown().await;
     Ok(())
@@ -43,15 +55,26 @@ async fn main() -> Result<(), Box<dyn Error>> {
 async fn turn(runtime: &Runtime, text: &str) -> Result<(), Box<dyn Error>> {
     println!("\nuser: {text}");
     // Any valid name is a hook; this one is the plugins' own, so it collects every reply.
-    let outcome = runtime.emit("prompt.preprocess", Json::from(json!({ "text": text }))).await?;
+    let outcome = runtime
+        .emit("prompt.preprocess", Json::from(json!({ "text": text })))
+        .await?;
     for (plugin, reply) in outcome.replies() {
         println!("  {plugin} says {}", reply.text());
     }
     for (plugin, error) in outcome.failures() {
         println!("  {plugin} failed ({}), the agent goes on", error.code);
     }
-    let prompt = Prompt { origin: Origin::default(), prompt: text.to_owned(), context: Vec::new(), refusal: None };
-    let prompt = runtime.dispatch::<PromptSubmit>(&prompt).await?.payload().unwrap_or(prompt);
+    let prompt = Prompt {
+        origin: Origin::default(),
+        prompt: text.to_owned(),
+        context: Vec::new(),
+        refusal: None,
+    };
+    let prompt = runtime
+        .dispatch::<PromptSubmit>(&prompt)
+        .await?
+        .payload()
+        .unwrap_or(prompt);
     let (tool, input) = model(&prompt);
     let call = ToolCall {
         origin: Origin::default(),
@@ -61,7 +84,10 @@ async fn turn(runtime: &Runtime, text: &str) -> Result<(), Box<dyn Error>> {
     };
     let ruling = runtime.dispatch::<ToolBefore>(&call).await?.ruling();
     if ruling.decision() != Decision::Allow {
-        println!("  {tool} is not run: {}", ruling.verdict.reason.unwrap_or_default());
+        println!(
+            "  {tool} is not run: {}",
+            ruling.verdict.reason.unwrap_or_default()
+        );
         return Ok(());
     }
     match runtime.call_tool(tool, &input).await {
@@ -88,7 +114,11 @@ fn word_tools() -> Result<std::sync::Arc<dyn kodex::Plugin>, Box<dyn Error>> {
         "required": ["text"]
     })));
     let plugin = Define::new("words", "0.1.0", "Counts words.").tool(count, |input| {
-        let n_words = input.value()["text"].as_str().unwrap_or_default().split_whitespace().count();
+        let n_words = input.value()["text"]
+            .as_str()
+            .unwrap_or_default()
+            .split_whitespace()
+            .count();
         Ok(Json::from(json!({ "words": n_words })))
     });
     Ok(plugin.build()?)
@@ -96,18 +126,26 @@ fn word_tools() -> Result<std::sync::Arc<dyn kodex::Plugin>, Box<dyn Error>> {
 
 /// A gate: it is asked before every tool call, and a denial stands whatever others say.
 fn no_deleting() -> Result<std::sync::Arc<dyn kodex::Plugin>, Box<dyn Error>> {
-    let plugin = Define::new("no-deleting", "0.1.0", "Denies tools that delete.").hook("tool.before", |request| {
-        let tool = request.payload.value()["tool_name"].as_str().unwrap_or_default();
-        Ok(match tool.contains("delete") {
-            true => json!({ "decision": "deny", "reason": "nothing is deleted here" }).into(),
-            false => kodex::Reply::nothing(),
-        })
-    });
+    let plugin = Define::new("no-deleting", "0.1.0", "Denies tools that delete.").hook(
+        "tool.before",
+        |request| {
+            let tool = request.payload.value()["tool_name"]
+                .as_str()
+                .unwrap_or_default();
+            Ok(match tool.contains("delete") {
+                true => json!({ "decision": "deny", "reason": "nothing is deleted here" }).into(),
+                false => kodex::Reply::nothing(),
+            })
+        },
+    );
     Ok(plugin.build()?)
 }
 
 /// How the interpreter is found: on this program's search path.
-#[expect(clippy::disallowed_methods, reason = "the embedding program reads the environment, the library does not")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the embedding program reads the environment, the library does not"
+)]
 fn search(cwd: &Path) -> Search {
     let path = std::env::var_os("PATH").unwrap_or_default();
     Search {
