@@ -169,6 +169,39 @@ async fn a_caller_that_reads_and_is_not_polled_stalls_nobody() {
     assert_eq!(leader.await, Ok(Reply::from(json!("first"))));
 }
 
+/// The caller that reads is not polled any more, and the pump learns of the end before it may read:
+/// only the last look into the pipe finds the answer.
+#[tokio::test]
+async fn what_was_answered_before_the_end_counts() {
+    let plug = plug("answer-and-exit").await;
+    let process = pid(&plug).expect("a process");
+    let payload = Json::from(json!("last words"));
+    let Call::Pending(mut call) = plug.worker.call(Request {
+        kind: RequestKind::Hook,
+        name: "test",
+        payload: &payload,
+        deadline: Deadline {
+            at: Instant::now() + LONG,
+            timeout: LONG,
+        },
+    }) else {
+        panic!("a process never answers at once")
+    };
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(matches!(call.as_mut().poll(&mut context), Poll::Pending));
+    // Keeps the only thread of the runtime busy until the process is dead and not yet reaped.
+    let give_up_at = Instant::now() + LONG;
+    let is_dead = || {
+        let stat = std::fs::read_to_string(format!("/proc/{process}/stat"));
+        stat.is_ok_and(|stat| stat.contains(") Z "))
+    };
+    while !is_dead() {
+        assert!(Instant::now() < give_up_at, "it exits after its answer");
+    }
+    until("the worker knows", || pid(&plug).is_none()).await;
+    assert_eq!(call.await, Ok(Reply::from(json!("last words"))));
+}
+
 #[tokio::test]
 async fn concurrent_first_calls_share_one_start() {
     let plug = plug("well").await;
