@@ -64,7 +64,7 @@ pub trait Backend: Send + Sync {
     fn kind(&self) -> &'static str;
 
     /// Makes a plugin of a package. Starts nothing: a process starts with
-    /// [`Plugin::activate`](kodex_plugin::Plugin::activate).
+    /// [`Plugin::activate`].
     ///
     /// # Errors
     /// [`OpenError`] when the package is not of this backend's kind.
