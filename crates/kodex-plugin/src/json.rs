@@ -132,6 +132,7 @@ impl Json {
 
     /// The document as a tree, parsed at the first use.
     #[must_use]
+    #[inline]
     pub fn value(&self) -> &Value {
         match &self.0 {
             Form::Tree(value, _) => value,
@@ -187,6 +188,7 @@ impl Json {
 
     /// Whether the document is `null`.
     #[must_use]
+    #[inline]
     pub fn is_null(&self) -> bool {
         match &self.0 {
             Form::Tree(value, _) => value.is_null(),
@@ -196,6 +198,7 @@ impl Json {
 
     /// A cheap lower bound of the length of [`Json::text`]; exact when the text exists.
     #[must_use]
+    #[inline]
     pub fn size_hint(&self) -> usize {
         match &self.0 {
             Form::Text(raw, _) => raw.get().len(),
@@ -222,6 +225,7 @@ fn least_size(value: &Value) -> usize {
 }
 
 impl From<Value> for Json {
+    #[inline]
     fn from(value: Value) -> Self {
         Self(Form::Tree(value, OnceLock::new()))
     }

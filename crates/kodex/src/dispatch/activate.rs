@@ -19,6 +19,7 @@ use crate::{
 
 impl Slot {
     /// Whether the plugin has been activated.
+    #[inline]
     pub(crate) fn is_active(&self) -> bool {
         self.active.load(std::sync::atomic::Ordering::Acquire)
     }

@@ -51,6 +51,7 @@ pub(crate) struct Answer {
 type Answering<'a> = Pin<Box<dyn Future<Output = Result<Reply, PluginError>> + Send + 'a>>;
 
 /// Accepts every reply.
+#[inline]
 pub(crate) fn any_reply(_: &Reply) -> Result<(), String> {
     Ok(())
 }
@@ -66,6 +67,7 @@ pub(crate) enum Asked<'a> {
 /// The usual way stands here as a whole: the breaker is closed, a place is free, the plugin is
 /// active and answers at once. It has no guard values to drop, because nothing in it waits and a
 /// panic is caught.
+#[inline]
 pub(crate) fn ask<'a>(shared: &'a Shared, ask: &Ask<'a>, now: Instant) -> Asked<'a> {
     let slot = ask.slot;
     let is_usual = slot.is_active() && slot.n_open.load(Ordering::Relaxed) < 2;
@@ -121,6 +123,7 @@ pub(crate) async fn call(shared: &Shared, asked: Ask<'_>, now: Instant) -> Answe
 }
 
 /// Calls the plugin, catching its panic.
+#[inline]
 fn run<'a>(ask: &Ask<'a>, now: Instant) -> (Call<'a, Reply>, Deadline) {
     let own = Deadline {
         at: now + ask.timeout,
@@ -227,6 +230,7 @@ fn panicked(panic: &(dyn Any + Send)) -> PluginError {
     )
 }
 
+#[inline]
 fn accept(shared: &Shared, ask: &Ask<'_>, reply: Reply) -> Result<Reply, PluginError> {
     if let Some(json) = &reply.0 {
         let (size, limit) = (json.size_hint(), shared.guard.limits.frame_bytes);
@@ -297,6 +301,7 @@ impl Watch<'_> {
 }
 
 /// Tells breaker and counters how a call ended.
+#[inline]
 fn settle(
     shared: &Shared,
     ask: &Ask<'_>,
@@ -339,6 +344,7 @@ impl Drop for Watch<'_> {
     }
 }
 
+#[inline]
 fn ended(failure: Failure) -> Ended {
     match failure {
         Failure::Timeout => Ended::TimedOut,
@@ -364,6 +370,7 @@ fn tell(shared: &Shared, slot: &Slot, cell: &Cell, transition: Transition) {
 
 impl Slot {
     /// Takes a place among the running calls, if one is free.
+    #[inline]
     fn has_place(&self, limit: u32) -> bool {
         let take = |n: u32| (n < limit).then_some(n + 1);
         self.in_flight
@@ -371,6 +378,7 @@ impl Slot {
             .is_ok()
     }
 
+    #[inline]
     fn leave(&self) {
         if self.in_flight.fetch_sub(1, Ordering::AcqRel) == 1
             && self.retired.load(Ordering::Relaxed)

@@ -101,6 +101,7 @@ impl<'a> Event<'a> {
     }
 
     /// Asks one subscriber. An answer that is there at once needs no future.
+    #[inline]
     fn ask<'b>(&'b self, to: &'b Subscriber, payload: &'b Json, now: Instant) -> guard::Asked<'b> {
         if self.no_later_than.is_some_and(|latest| latest <= now) {
             let text = "the event's time was over before this plugin's turn";
@@ -134,6 +135,7 @@ impl<'a> Event<'a> {
     }
 
     /// Keeps an answer; with fail-fast a failure ends the event.
+    #[inline]
     fn keep(
         &self,
         entries: &mut Vec<Entry>,

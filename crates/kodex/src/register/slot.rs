@@ -186,6 +186,7 @@ impl CellCounts {
         self.last_error = Some((error.code.to_string(), error.message.clone()));
     }
 
+    #[inline]
     pub(crate) fn took(&mut self, span: Duration) {
         let nanos = u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
         // Nearly all answers of native plugins fall into the first bucket.
@@ -230,6 +231,7 @@ impl Cell {
 
     /// Counts the end of a call and tells the breaker. One lock, and nothing else as long as the
     /// breaker's state does not change.
+    #[inline]
     pub(crate) fn settle(
         &self,
         permit: Permit,
@@ -250,6 +252,7 @@ impl Cell {
         Some(transition)
     }
 
+    #[inline]
     pub(crate) fn free_pass(&self) -> Option<Permit> {
         Permit::unpack(self.free_pass.load(Ordering::Acquire))
     }

@@ -153,6 +153,7 @@ impl Permit {
     }
 
     /// The permit behind [`Permit::pack`].
+    #[inline]
     pub(crate) fn unpack(packed: u64) -> Option<Self> {
         packed.checked_sub(1).map(|generation| Self {
             probe: false,
@@ -260,6 +261,7 @@ impl Breaker {
     }
 
     /// Gives a permit back and says how the call ended.
+    #[inline]
     pub fn record(&mut self, permit: Permit, ended: Ended, now: Instant) -> Option<Transition> {
         if matches!(self.by_hand, Some(Override::Ignored(until)) if now < until) {
             self.probing &= !permit.probe;
@@ -315,6 +317,7 @@ impl Breaker {
         self.crashes_in_a_row = 0;
     }
 
+    #[inline]
     fn record_closed(&mut self, ended: Ended, now: Instant) -> Option<Transition> {
         match ended {
             Ended::Void => return None,
@@ -332,6 +335,7 @@ impl Breaker {
         self.must_open().then(|| self.open(now))
     }
 
+    #[inline]
     fn push(&mut self, ended: Ended, now: Instant) {
         if self.outcomes.len() >= self.settings.window {
             self.pop();
@@ -352,6 +356,7 @@ impl Breaker {
         self.outcomes.push_back((now, ended));
     }
 
+    #[inline]
     fn pop(&mut self) {
         if let Some((_, ended)) = self.outcomes.pop_front() {
             self.n_failed -= usize::from(is_failure(ended));
@@ -359,6 +364,7 @@ impl Breaker {
         }
     }
 
+    #[inline]
     fn must_open(&self) -> bool {
         let settings = &self.settings;
         if self.timeouts_in_a_row >= settings.timeouts_in_a_row
