@@ -2,23 +2,57 @@
 
 use std::fs;
 
-use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use rustix::{
+    io::Errno,
+    process::Pid,
+    thread::{CpuSet, sched_getaffinity, sched_setaffinity},
+};
+
+/// The processors that a bench uses.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Processors {
+    /// The one that everything is on.
+    pub(crate) near: usize,
+    /// The one for workers that are to be on another; none where there is only one.
+    pub(crate) far: Option<usize>,
+}
 
 /// Keeps this thread, and with it every thread and process that it starts from now on, on the last
 /// processor that it may use. Interrupts mostly go to the first.
 ///
 /// Both ends of a pipe on one processor leave the wake-up of another one out of the figures: it
 /// costs several times the exchange itself and says nothing about either end.
-pub(crate) fn pin_to_one_processor() -> std::io::Result<usize> {
+pub(crate) fn pin_to_one_processor() -> std::io::Result<Processors> {
     let allowed = sched_getaffinity(None)?;
-    let last = (0..CpuSet::MAX_CPU)
-        .rev()
-        .find(|at| allowed.is_set(*at))
-        .unwrap_or(0);
+    let mut last_first = (0..CpuSet::MAX_CPU).rev().filter(|at| allowed.is_set(*at));
+    let processors = Processors {
+        near: last_first.next().unwrap_or(0),
+        far: last_first.next(),
+    };
+    sched_setaffinity(None, &only(processors.near))?;
+    Ok(processors)
+}
+
+/// Moves a process with all its threads to one processor.
+pub(crate) fn move_process(pid: u32, processor: usize) -> std::io::Result<()> {
+    for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let name = thread?.file_name();
+        let thread = name
+            .to_str()
+            .and_then(|name| Pid::from_raw(name.parse().ok()?));
+        match sched_setaffinity(thread, &only(processor)) {
+            // It ended since.
+            Err(Errno::SRCH) => {}
+            moved => moved?,
+        }
+    }
+    Ok(())
+}
+
+fn only(processor: usize) -> CpuSet {
     let mut one = CpuSet::new();
-    one.set(last);
-    sched_setaffinity(None, &one)?;
-    Ok(last)
+    one.set(processor);
+    one
 }
 
 /// The machine in one line, for whoever compares two runs.
@@ -70,8 +104,12 @@ mod tests {
     #[test]
     fn a_pinned_thread_has_one_processor() {
         std::thread::spawn(|| {
-            pin_to_one_processor().unwrap();
-            assert_eq!(sched_getaffinity(None).unwrap().count(), 1);
+            let before = sched_getaffinity(None).unwrap();
+            let Processors { near, far } = pin_to_one_processor().unwrap();
+            let now = sched_getaffinity(None).unwrap();
+            assert!(now.is_set(near) && now.count() == 1);
+            assert_eq!(far.is_some(), before.count() > 1);
+            assert!(far.is_none_or(|far| far != near && before.is_set(far)));
         })
         .join()
         .unwrap();

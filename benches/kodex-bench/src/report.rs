@@ -108,12 +108,6 @@ impl Figure {
         Self::new(bench, case, unit, Better::Higher, values)
     }
 
-    /// The same figure as another case.
-    pub(crate) fn named(mut self, case: &str) -> Self {
-        case.clone_into(&mut self.case);
-        self
-    }
-
     /// Adds what a user would pick instead. Without values it is not there, and what is asked of
     /// it is not met.
     pub(crate) fn peer(mut self, name: &str, values: &Samples) -> Self {

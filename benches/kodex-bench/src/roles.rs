@@ -6,6 +6,7 @@
 //! | `bare` | the least that a worker in Rust can be: lines of JSON in, lines of JSON out |
 //! | `stat FOLDER` | the least that a listing can do: look at every file |
 //! | `idle PYTHON CACHE [FOLDER]` | a runtime that loaded a folder; prints its resident memory |
+//! | `events HANDLERS EVENTS` | the loop of the bench `dispatch` alone, to look into with `perf` |
 
 use std::{
     ffi::OsString,
@@ -19,7 +20,10 @@ use kodex::{Define, Python, Reply, Runtime, python::Search};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::{machine, native::HOOK};
+use crate::{
+    machine,
+    native::{self, HOOK},
+};
 
 /// The name of the worker in Rust.
 pub(crate) const RUST: &str = "bench-rust";
@@ -36,6 +40,7 @@ pub fn run() -> Result<()> {
         ["bare"] => bare(),
         ["stat", folder] => look(Path::new(folder)),
         ["idle", python, cache, folders @ ..] => idle(python, cache, folders),
+        ["events", n_handlers, n_events] => events(n_handlers.parse()?, n_events.parse()?),
         _ => bail!("no role is named by {arguments:?}"),
     }
 }
@@ -150,4 +155,23 @@ fn idle(python: &str, cache: &str, folders: &[&str]) -> Result<()> {
     );
     tokio.block_on(runtime.shutdown());
     Ok(())
+}
+
+/// One event after the other, each with its own payload.
+fn events(n_handlers: usize, n_events: usize) -> Result<()> {
+    let tokio = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    tokio.block_on(async {
+        let runtime = native::runtime(n_handlers, 0).await?;
+        let payload = native::payload();
+        for _ in 0..n_events {
+            std::hint::black_box(
+                runtime
+                    .emit(HOOK, kodex::Json::from(payload.clone()))
+                    .await?,
+            );
+        }
+        Ok(())
+    })
 }

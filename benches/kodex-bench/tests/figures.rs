@@ -102,23 +102,23 @@ fn worker() {
         python_p99_1 | us | ratio_limit<=3
         python_p50_8 | us | ratio_limit<=1.3
         python_calls_8 | 1/s | -
-        python_calls_8_to_1 | 1/s | -
         python_once_1 | us | ratio_peer>=400
         python_pipe_1 | us | -
+        python_calls_8_apart | 1/s | -
         node_p50_1 | us | ratio_limit<=1.3
         node_p99_1 | us | ratio_limit<=3
         node_p50_8 | us | ratio_limit<=1.3
         node_calls_8 | 1/s | -
-        node_calls_8_to_1 | 1/s | -
         node_once_1 | us | -
         node_pipe_1 | us | -
+        node_calls_8_apart | 1/s | -
         rust_p50_1 | us | ratio_limit<=1.3
         rust_p99_1 | us | ratio_limit<=3
         rust_p50_8 | us | ratio_limit<=1.3
         rust_calls_8 | 1/s | -
-        rust_calls_8_to_1 | 1/s | ratio_peer>=5
         rust_once_1 | us | -
         rust_pipe_1 | us | -
+        rust_calls_8_apart | 1/s | ratio_peer>=5
         activation_python | ms | ratio_limit<=1.5",
     );
 }

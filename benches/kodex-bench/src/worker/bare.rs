@@ -68,6 +68,10 @@ impl Bare {
         })
     }
 
+    pub(super) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Keeps as many calls in flight as there are lanes: each answer is followed by the next call.
     pub(super) fn turn(&mut self, lanes: usize, n_calls: usize) -> Result<Turn> {
         let n_calls = n_calls.max(lanes);

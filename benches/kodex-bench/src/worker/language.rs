@@ -32,7 +32,7 @@ pub(super) struct Language {
 pub(super) struct Targets {
     pub(super) one: Option<&'static str>,
     pub(super) once: Option<&'static str>,
-    pub(super) many_to_one: Option<&'static str>,
+    pub(super) apart: Option<&'static str>,
 }
 
 /// Every language whose interpreter is there.
@@ -61,7 +61,7 @@ fn python(programs: &Programs) -> Result<Language> {
         targets: Targets {
             one: Some("ratio_limit<=1.3 and ratio_peer>=10"),
             once: Some("ratio_peer>=400"),
-            many_to_one: None,
+            apart: None,
         },
     })
 }
@@ -94,7 +94,7 @@ fn rust(programs: &Programs) -> Result<Language> {
         mcp_name: "",
         targets: Targets {
             one: Some("ratio_limit<=1.3"),
-            many_to_one: Some("ratio_peer>=5"),
+            apart: Some("ratio_peer>=5"),
             ..Targets::default()
         },
     })

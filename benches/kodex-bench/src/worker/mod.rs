@@ -2,10 +2,11 @@
 //! flight.
 //!
 //! The limit is the least that a worker in that language can be, behind a blocking client. The peers
-//! are a tool call over MCP and a program that is started for each event. Everything stays on one
-//! processor and sees the same payload.
+//! are a tool call over MCP and a program that is started for each event. Everything sees the same
+//! payload, and everything but [apart] stays on one processor.
 
 mod activation;
+mod apart;
 mod bare;
 mod language;
 mod plugins;
@@ -42,11 +43,15 @@ fn payload() -> String {
 
 /// Runs the bench.
 pub(crate) fn run(report: &mut Report, size: Size, programs: &Programs) -> Result<()> {
-    machine::pin_to_one_processor()?;
+    let processors = machine::pin_to_one_processor()?;
+    if processors.far.is_none() {
+        crate::note("there is one processor: no worker can be on another than its host");
+    }
     let languages = language::all(programs)?;
-    let share = 0.85 / languages.len() as f64;
+    let share = 1.0 / languages.len() as f64;
     for language in &languages {
-        round_trip::measure(report, size, language, share)?;
+        round_trip::measure(report, size, language, 0.65 * share)?;
+        apart::measure(report, size, language, processors, 0.2 * share)?;
     }
     activation::measure(report, size, programs, 0.15)
 }

@@ -99,18 +99,11 @@ fn figures(
             .peer(mcp, &peer.many.p50_us)
             .target("ratio_limit<=1.3"),
     );
-    let many = Figure::higher(BENCH, &name("calls_8"), "1/s", &ours.many.per_second);
     report.add(
-        &many
-            .clone()
+        &Figure::higher(BENCH, &name("calls_8"), "1/s", &ours.many.per_second)
             .limit(&bare, &limit.many.per_second)
             .peer(mcp, &peer.many.per_second),
     );
-    let alone = many.peer("the same worker, one at a time", &ours.one.per_second);
-    report.add(&with(
-        alone.named(&name("calls_8_to_1")),
-        language.targets.many_to_one,
-    ));
 }
 
 /// A program that is started, reads the event, answers and ends; the time of all that.

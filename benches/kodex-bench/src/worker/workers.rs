@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use kodex::{Json, Limits, Runtime};
 use tokio::task::JoinSet;
 
@@ -54,6 +54,15 @@ impl Worker {
                 seconds: started_at.elapsed().as_secs_f64(),
             })
         })
+    }
+
+    /// The process of the plugin, once it was called.
+    pub(super) fn pid(&self) -> Result<u32> {
+        let plugins = self.runtime.metrics();
+        plugins
+            .iter()
+            .find_map(|plugin| plugin.health.pid)
+            .context("a worker without a process")
     }
 
     /// The first call, which starts the process.
