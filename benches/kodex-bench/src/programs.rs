@@ -99,6 +99,14 @@ fn path() -> Vec<PathBuf> {
         .unwrap_or_default()
 }
 
+/// The first program of a name on the search path.
+pub(crate) fn on_path(name: &str) -> Option<PathBuf> {
+    path()
+        .into_iter()
+        .map(|folder| folder.join(name))
+        .find(|program| program.is_file())
+}
+
 /// A program that is built together with this one.
 pub(crate) fn sibling(name: &str) -> Result<PathBuf> {
     let program = std::env::current_exe()?.with_file_name(name);

@@ -121,7 +121,11 @@ impl Figure {
         self
     }
 
-    /// Adds the target: `ratio_peer>=X`, `ratio_limit<=X` and `value<=X`, joined by ` and `.
+    /// Adds the target: `ratio_peer>=X`, `ratio_limit<=X` and `value<=X`, joined by ` and ` or, which
+    /// binds closer, by ` or `.
+    ///
+    /// A bound in units of time was set on one machine. Beside it stands the same bound in units of
+    /// the limit, as it was on that machine, so that a slower one is not to blame.
     pub(crate) fn target(mut self, target: &str) -> Self {
         self.target = Some(target.to_owned());
         self
@@ -150,12 +154,8 @@ impl Figure {
 
     /// Whether the target is met; a part that cannot be judged is not.
     fn met(&self) -> Option<bool> {
-        Some(
-            self.target
-                .as_ref()?
-                .split(" and ")
-                .all(|part| self.meets(part)),
-        )
+        let mut parts = self.target.as_ref()?.split(" and ");
+        Some(parts.all(|part| part.split(" or ").any(|either| self.meets(either))))
     }
 
     fn meets(&self, part: &str) -> bool {
@@ -239,6 +239,16 @@ mod tests {
         check(&lower, "ratio_peer>=6.1", "6.0 2.0 false");
         check(&lower, "ratio_limit<=2 and value<=50", "6.0 2.0 true");
         check(&lower, "ratio_limit<=2 and value<=49", "6.0 2.0 false");
+        check(
+            &lower,
+            "ratio_peer>=6 and value<=49 or ratio_limit<=2",
+            "6.0 2.0 true",
+        );
+        check(
+            &lower,
+            "ratio_peer>=7 and value<=49 or ratio_limit<=2",
+            "6.0 2.0 false",
+        );
         let higher = Figure::higher("b", "c", "1/s", &samples(50.0))
             .peer("slow", &samples(10.0))
             .limit("bare", &samples(100.0));

@@ -85,8 +85,8 @@ fn dispatch() {
         native_10_seed | ns | ratio_peer>=1.8
         native_100 | ns | ratio_peer>=6
         native_100_seed | ns | ratio_peer>=1.8
-        event_fixed | ns | value<=450
-        not_subscribed | ns | value<=5
+        event_fixed | ns | value<=450 or ratio_limit<=2.7
+        not_subscribed | ns | value<=5 or ratio_limit<=0.34
         allocations_100 | allocations | value<=0";
     check("dispatch", &installed(), expected);
     check("dispatch", Path::new("none"), expected);
@@ -129,9 +129,9 @@ fn cold() {
         "cold",
         Path::new("none"),
         "
-        list_10 | ms | ratio_peer>=10 and value<=2.7
+        list_10 | ms | ratio_peer>=10 and value<=2.7 or ratio_limit<=3.25
         list_100 | ms | -
-        list_1000 | ms | ratio_peer>=25 and value<=10
+        list_1000 | ms | ratio_peer>=25 and value<=10 or ratio_limit<=3.85
         first_1000 | ms | ratio_peer>=0.667
         distributions_300 | ms | value<=5
         start | ms | -",
