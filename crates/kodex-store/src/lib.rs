@@ -1,0 +1,36 @@
+//! SQL for plugins, on SQLite and on Postgres.
+//!
+//! A [`Store`] is one place where Kodex keeps what plugins own: a [`Namespace`] of tables each, small
+//! values by key ([`State`]) and the ledger of applied migrations ([`Ledger`]). The two engines
+//! mirror each other file by file and pass one suite (feature `suite`).
+//!
+//! What keeps plugins apart is the engine, never a look at the SQL text: on SQLite a database file of
+//! its own under an authoriser, on Postgres a schema with login roles of its own.
+//!
+//! It does not know what any table means, reads no environment and no configuration file, and runs no
+//! plugin.
+
+pub mod bounds;
+pub mod error;
+pub mod journal;
+pub mod place;
+pub mod state;
+pub mod statement;
+pub mod store;
+pub mod value;
+
+#[cfg(feature = "postgres")]
+pub mod postgres;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
+#[cfg(feature = "suite")]
+pub mod suite;
+
+pub use bounds::Bounds;
+pub use error::StoreError;
+pub use journal::{Applied, Ledger, Step};
+pub use place::Place;
+pub use state::State;
+pub use statement::Statement;
+pub use store::{Access, Cursor, Engine, Finding, Namespace, Store, Table, Transaction, Work};
+pub use value::{Column, Rows, Value};
