@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::{
     Call, HookName, Json, Manifest, NameError, Plugin, PluginError, PluginName, Reply, Request,
     RequestKind, Tool, ToolName, capability,
-    manifest::{Run, Subscription, Version},
+    manifest::{Database, Run, Subscription, Version},
 };
 
 type Answer = Arc<dyn for<'a> Fn(Request<'a>) -> Result<Reply, PluginError> + Send + Sync>;
@@ -104,6 +104,32 @@ impl Define {
                 answer: Arc::new(answer),
             });
             manifest.tools.push(tool);
+        }
+        self
+    }
+
+    /// Answers a data step of the plugin's journal, by the name of its file up to the first dot.
+    #[must_use]
+    pub fn step<F>(mut self, name: &str, answer: F) -> Self
+    where
+        F: for<'a> Fn(Request<'a>) -> Result<Reply, PluginError> + Send + Sync + 'static,
+    {
+        self.handlers.push(Handler {
+            kind: RequestKind::Step,
+            name: name.to_owned(),
+            answer: Arc::new(answer),
+        });
+        self
+    }
+
+    /// Declares a database with its folder of migrations.
+    #[must_use]
+    pub fn database(mut self, migrations: &str) -> Self {
+        if let Ok(manifest) = &mut self.manifest {
+            manifest.database = Some(Database {
+                migrations: migrations.to_owned(),
+                renamed_from: None,
+            });
         }
         self
     }

@@ -13,6 +13,12 @@ pub trait Host: Send + Sync + 'static {
     /// Asks for a service by its wire method, for example `clock/now`.
     fn request<'a>(&'a self, method: &'a str, params: Json) -> HostCall<'a>;
 
+    /// Says that a call is over, answered or not, and closes what was opened under its number; the
+    /// number of a transaction or a cursor closes that one. Never blocks.
+    fn ended(&self, number: u64) {
+        let _ = number;
+    }
+
     /// Writes a line to the plugin's log. Never blocks and never fails; too much is dropped and
     /// counted.
     fn log(&self, level: LogLevel, message: &str, fields: &Json);

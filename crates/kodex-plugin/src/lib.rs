@@ -24,6 +24,7 @@
 
 pub mod capability;
 pub mod clock;
+pub mod db;
 pub mod define;
 pub mod diagnostic;
 pub mod error;
@@ -38,6 +39,7 @@ pub mod plugin;
 #[cfg(feature = "schema")]
 pub mod schema;
 pub mod span;
+pub mod state;
 pub mod suggest;
 pub mod tool;
 pub mod wire;

@@ -119,6 +119,9 @@ pub enum RequestKind {
     Hook,
     /// A tool call; the name is the tool's name inside the plugin.
     Tool,
+    /// A data step of the plugin's journal; the name is the file's name up to the first dot. Only an
+    /// upgrade asks for it.
+    Step,
 }
 
 impl RequestKind {
@@ -128,6 +131,7 @@ impl RequestKind {
         match self {
             Self::Hook => "hook",
             Self::Tool => "tool",
+            Self::Step => "step",
         }
     }
 }
@@ -144,9 +148,9 @@ pub struct Deadline {
 /// One call into a plugin.
 #[derive(Clone, Copy)]
 pub struct Request<'a> {
-    /// Hook or tool.
+    /// Hook, tool or step.
     pub kind: RequestKind,
-    /// The name of the hook or tool.
+    /// The name of the hook, tool or step.
     pub name: &'a str,
     /// The hook's payload or the tool's input.
     pub payload: &'a Json,
@@ -167,18 +171,21 @@ pub struct Reply(pub Option<Json>);
 impl Reply {
     /// No answer; the plugin has nothing to say on this hook.
     #[must_use]
+    #[inline]
     pub fn nothing() -> Self {
         Self(None)
     }
 }
 
 impl From<Json> for Reply {
+    #[inline]
     fn from(json: Json) -> Self {
         Self(Some(json))
     }
 }
 
 impl From<serde_json::Value> for Reply {
+    #[inline]
     fn from(value: serde_json::Value) -> Self {
         Self(Some(Json::from(value)))
     }

@@ -32,10 +32,51 @@ static TYPES: &[(&str, Write)] = &[
     ("wire/call.result.json", of::<wire::CallReply>),
     ("wire/cancel.params.json", of::<wire::Cancel>),
     ("wire/clock.now.result.json", of::<wire::Now>),
+    ("wire/db.begin.params.json", of::<wire::store::DbBegin>),
+    ("wire/db.fetch.params.json", of::<wire::store::DbFetch>),
+    ("wire/db.query.params.json", of::<wire::store::DbQuery>),
+    ("wire/db.query.result.json", of::<wire::store::DbRows>),
+    ("wire/db.transaction.json", of::<wire::store::DbTransaction>),
     ("wire/error.json", of::<wire::ErrorObject>),
     ("wire/initialize.params.json", of::<wire::Initialize>),
     ("wire/initialize.result.json", of::<wire::Initialized>),
     ("wire/log.params.json", of::<wire::Log>),
+    (
+        "wire/state.delete.params.json",
+        of::<wire::store::StateDelete>,
+    ),
+    ("wire/state.get.params.json", of::<wire::store::StateGet>),
+    ("wire/state.get.result.json", of::<wire::store::StateValue>),
+    ("wire/state.list.params.json", of::<wire::store::StateList>),
+    ("wire/state.list.result.json", of::<wire::store::StateKeys>),
+    ("wire/state.lock.params.json", of::<wire::store::StateLock>),
+    ("wire/state.lock.result.json", of::<wire::store::StateLease>),
+    (
+        "wire/state.renew.params.json",
+        of::<wire::store::StateRenew>,
+    ),
+    ("wire/state.set.params.json", of::<wire::store::StateSet>),
+    (
+        "wire/state.set.result.json",
+        of::<wire::store::StateWritten>,
+    ),
+    (
+        "wire/state.unlock.params.json",
+        of::<wire::store::StateUnlock>,
+    ),
+    (
+        "wire/state.unlock.result.json",
+        of::<wire::store::StateUnlocked>,
+    ),
+    (
+        "wire/step.call.payload.json",
+        of::<wire::store::StepPayload>,
+    ),
+    ("wire/step.call.reply.json", of::<wire::store::StepCounts>),
+    (
+        "wire/step.progress.params.json",
+        of::<wire::store::StepProgress>,
+    ),
 ];
 
 /// Every schema with the name of its file, sorted by name; the same on every run.

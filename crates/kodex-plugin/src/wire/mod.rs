@@ -3,6 +3,7 @@
 //! `contract/WIRE.md` describes the exchange for authors of SDKs; this module is its Rust form.
 
 mod frame;
+pub mod store;
 mod v1;
 
 pub use frame::{
