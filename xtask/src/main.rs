@@ -17,6 +17,7 @@ mod codegen;
 mod docs;
 mod examples;
 mod parts;
+mod postgres;
 mod setup;
 mod step;
 mod test;
@@ -54,6 +55,12 @@ enum Task {
     Test {
         /// Only these parts, for example `python-sdk`; all when none is named
         parts: Vec<String>,
+    },
+    /// Start a private Postgres, as the tests have it, and print its address; it is gone at the end
+    Postgres {
+        /// Runs beside it, with the address in KODEX_TEST_POSTGRES; without one it runs until Ctrl-C
+        #[arg(last = true)]
+        command: Vec<OsString>,
     },
     /// Everything that must hold before a change is merged
     Ci {
@@ -109,6 +116,10 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
             cargo::run_kodex(&arguments)?
         }
         Task::Test { parts } => parts::run(test::parts(&root), &parts)?,
+        Task::Postgres { command } => {
+            setup::ensure_quietly(setup::POSTGRES)?;
+            postgres::run(&command)?
+        }
         Task::Ci { deny, parts } => parts::run(ci::parts(&root, deny), &parts)?,
         Task::Tidy => tidy::run(&root).map(|()| ExitCode::SUCCESS)?,
         Task::Codegen { check: true } => codegen::check(&root).map(|()| ExitCode::SUCCESS)?,

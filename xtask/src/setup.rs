@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
+use crate::postgres;
 use crate::step::Step;
 
 const ASK: Duration = Duration::from_secs(60);
@@ -33,6 +34,20 @@ pub(crate) const PYTHON: &[Need] = &[Need {
     oldest: (3, 9),
     package: "python3",
     purpose: "runs plugins written in Python",
+}];
+
+/// Enough to test the store on a server.
+pub(crate) const POSTGRES: &[Need] = &[Need {
+    name: "postgres",
+    // Debian keeps the server's programs off the path, in a folder for each version.
+    probe: &[
+        "sh",
+        "-c",
+        "for bin in /usr/lib/postgresql/*/bin; do PATH=$bin:$PATH; done; initdb --version",
+    ],
+    oldest: (13, 0),
+    package: "postgresql",
+    purpose: "is the server that the store is tested on",
 }];
 
 /// Enough for every test.
@@ -63,6 +78,7 @@ pub(crate) const TESTS: &[Need] = &[
         package: "jq",
         purpose: "reads JSON in plugins written in shell",
     },
+    POSTGRES[0],
 ];
 
 /// Enough to compile for WebAssembly: Debian's compiler for the web and the standard library's
@@ -159,9 +175,22 @@ fn install(missing: &[Need]) -> Result<()> {
     let packages = packages.join(" ");
     let by_hand = format!("could not install {packages}; as root: apt-get install {packages}");
     apt_get(&["update"]).with_context(|| by_hand.clone())?;
+    // The file must stand there before the package looks, and is of no use afterwards.
+    let (path, text) = postgres::NO_CLUSTER;
+    let quiet = missing.iter().any(|need| need.package == "postgresql");
+    if quiet {
+        as_root("sh")
+            .args(["-c", "mkdir -p \"${1%/*}\" && printf %s \"$2\" >\"$1\""])
+            .args(["sh", path, text])
+            .run()?;
+    }
     let arguments = ["install", "-y", "--no-install-recommends"];
     let arguments: Vec<&str> = arguments.into_iter().chain(packages.split(' ')).collect();
-    apt_get(&arguments).with_context(|| by_hand.clone())?;
+    let installed = apt_get(&arguments).with_context(|| by_hand.clone());
+    if quiet {
+        as_root("rm").args(["-f", path]).run()?;
+    }
+    installed?;
     let still = look(missing, true);
     if !still.is_empty() {
         let names: Vec<&str> = still.iter().map(|need| need.name).collect();
@@ -174,13 +203,16 @@ fn install(missing: &[Need]) -> Result<()> {
 }
 
 fn apt_get(arguments: &[&str]) -> Result<()> {
-    let step = if rustix::process::geteuid().is_root() {
-        Step::new("apt-get", INSTALL).env("DEBIAN_FRONTEND", "noninteractive")
+    as_root("apt-get").args(arguments).run()
+}
+
+fn as_root(program: &str) -> Step {
+    if rustix::process::geteuid().is_root() {
+        Step::new(program, INSTALL).env("DEBIAN_FRONTEND", "noninteractive")
     } else {
         // `-n`: a question for a password would wait for ever where nobody can answer.
-        Step::new("sudo", INSTALL).args(["-n", "DEBIAN_FRONTEND=noninteractive", "apt-get"])
-    };
-    step.args(arguments).run()
+        Step::new("sudo", INSTALL).args(["-n", "DEBIAN_FRONTEND=noninteractive", program])
+    }
 }
 
 /// Installs what the benchmarks compare Kodex with.

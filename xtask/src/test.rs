@@ -7,6 +7,7 @@ use anyhow::Result;
 
 use crate::cargo::{self, BUILD, cargo};
 use crate::parts::Part;
+use crate::postgres::{self, Cluster};
 use crate::step::Step;
 use crate::{docs, examples, setup};
 
@@ -30,6 +31,7 @@ pub(crate) fn parts(root: &Path) -> Vec<Part> {
 }
 
 fn rust(root: &Path) -> Result<()> {
+    let server = Cluster::start()?;
     if cargo::has_subcommand("nextest") {
         let arguments = [
             "nextest",
@@ -38,7 +40,7 @@ fn rust(root: &Path) -> Result<()> {
             "--all-features",
             "--no-fail-fast",
         ];
-        return cargo(BUILD).args(arguments).dir(root).run();
+        return tests(&server, &arguments, root);
     }
     let arguments = [
         "test",
@@ -49,7 +51,15 @@ fn rust(root: &Path) -> Result<()> {
         "--tests",
         "--no-fail-fast",
     ];
-    cargo(BUILD).args(arguments).dir(root).run()
+    tests(&server, &arguments, root)
+}
+
+fn tests(server: &Cluster, arguments: &[&str], root: &Path) -> Result<()> {
+    cargo(BUILD)
+        .args(arguments)
+        .dir(root)
+        .env(postgres::VARIABLE, server.url())
+        .run()
 }
 
 fn rust_docs(root: &Path) -> Result<()> {
