@@ -3,7 +3,9 @@
 mod ledger;
 mod plan;
 mod step;
+#[cfg(test)]
+mod tests;
 
 pub use ledger::{Applied, Ledger, Progress};
 pub use plan::{CODES, Plan, Problem, Rule, plan};
-pub use step::{Step, StepKind, checksum, read};
+pub use step::{Step, StepKind, checksum, linked, read};

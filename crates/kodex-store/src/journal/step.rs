@@ -82,18 +82,53 @@ pub fn checksum(bytes: &[u8]) -> String {
 /// # Errors
 /// Everything that is wrong with the folder, not only the first.
 pub fn read(plugin: &PluginName, folder: &Path, engine: Engine) -> Result<Vec<Step>, Vec<Problem>> {
-    let mut found = match files(plugin, folder) {
-        Ok(found) => found,
-        Err(problem) => return Err(vec![problem]),
+    let names = names(plugin, folder).map_err(|problem| vec![problem])?;
+    let bytes = |file: &str| {
+        let path = folder.join(file);
+        let read = || match fs::metadata(&path)?.len() {
+            ..=STEP_BYTES => Ok(Some(fs::read(&path)?)),
+            _ => Ok(None),
+        };
+        match read() {
+            Ok(Some(bytes)) => Ok(bytes),
+            Ok(None) => Err(Problem::of(plugin, Rule::TooLong, [file])),
+            Err(error) => Err(unreadable(plugin, file, &error)),
+        }
     };
-    found.sort();
-    let mut steps = Vec::with_capacity(found.len());
+    assemble(plugin, names, bytes, engine)
+}
+
+/// The same for files that are linked into a program: their names and texts.
+///
+/// # Errors
+/// As [`read`].
+pub fn linked(
+    plugin: &PluginName,
+    files: &[(&str, &str)],
+    engine: Engine,
+) -> Result<Vec<Step>, Vec<Problem>> {
+    let names = files.iter().map(|(name, _)| (*name).to_owned()).collect();
+    let bytes = |file: &str| {
+        let found = files.iter().find(|(name, _)| *name == file);
+        Ok(found.map_or_else(Vec::new, |(_, text)| text.as_bytes().to_vec()))
+    };
+    assemble(plugin, names, bytes, engine)
+}
+
+fn assemble(
+    plugin: &PluginName,
+    mut names: Vec<String>,
+    bytes: impl Fn(&str) -> Result<Vec<u8>, Problem>,
+    engine: Engine,
+) -> Result<Vec<Step>, Vec<Problem>> {
+    names.sort();
+    let mut steps = Vec::with_capacity(names.len());
     let mut problems = Vec::new();
-    for file in &found {
+    for file in &names {
         match Name::parse(file) {
             None => problems.push(Problem::of(plugin, Rule::Name, [file.as_str()])),
             Some(name) if name.engine.is_none_or(|of| of == engine) => {
-                match step(plugin, folder, file, name.number) {
+                match bytes(file).and_then(|bytes| step(plugin, file, name.number, bytes)) {
                     Ok(step) => steps.push(step),
                     Err(problem) => problems.push(problem),
                 }
@@ -101,7 +136,7 @@ pub fn read(plugin: &PluginName, folder: &Path, engine: Engine) -> Result<Vec<St
             Some(_) => {}
         }
     }
-    problems.extend(numbers(plugin, &found, engine));
+    problems.extend(numbers(plugin, &names, engine));
     if problems.is_empty() {
         Ok(steps)
     } else {
@@ -109,24 +144,13 @@ pub fn read(plugin: &PluginName, folder: &Path, engine: Engine) -> Result<Vec<St
     }
 }
 
-fn files(plugin: &PluginName, folder: &Path) -> Result<Vec<String>, Problem> {
-    let unreadable = |error: io::Error| {
-        Problem::of(
-            plugin,
-            Rule::Unreadable(error.to_string()),
-            [folder.to_string_lossy().as_ref()],
-        )
-    };
+fn names(plugin: &PluginName, folder: &Path) -> Result<Vec<String>, Problem> {
+    let shown = folder.to_string_lossy();
+    let unreadable = |error: io::Error| unreadable(plugin, &shown, &error);
     match fs::metadata(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(unreadable(error)),
-        Ok(meta) if !meta.is_dir() => {
-            return Err(Problem::of(
-                plugin,
-                Rule::NoFolder,
-                [folder.to_string_lossy().as_ref()],
-            ));
-        }
+        Ok(meta) if !meta.is_dir() => return Err(Problem::of(plugin, Rule::NoFolder, [&*shown])),
         Ok(_) => {}
     }
     let mut names = Vec::new();
@@ -141,21 +165,18 @@ fn files(plugin: &PluginName, folder: &Path) -> Result<Vec<String>, Problem> {
     Ok(names)
 }
 
-fn step(plugin: &PluginName, folder: &Path, file: &str, number: u16) -> Result<Step, Problem> {
+fn unreadable(plugin: &PluginName, file: &str, error: &io::Error) -> Problem {
+    Problem::of(plugin, Rule::Unreadable(error.to_string()), [file])
+}
+
+fn step(plugin: &PluginName, file: &str, number: u16, bytes: Vec<u8>) -> Result<Step, Problem> {
     let of = |rule| Problem::of(plugin, rule, [file]);
-    let path = folder.join(file);
-    let unreadable = |error: io::Error| of(Rule::Unreadable(error.to_string()));
-    if fs::metadata(&path).map_err(unreadable)?.len() > STEP_BYTES {
-        return Err(of(Rule::TooLong));
-    }
-    let bytes = fs::read(&path).map_err(unreadable)?;
     let checksum = checksum(&bytes);
     let text = String::from_utf8(bytes).map_err(|_| of(Rule::NoText))?;
     let kind = header(&text).map_err(|word| of(Rule::Header(word)))?;
-    let blank = is_blank(&text);
-    match kind {
-        StepKind::Code if !blank => Err(of(Rule::CodeWithSql)),
-        StepKind::Sql | StepKind::Bare if blank => Err(of(Rule::Blank)),
+    match (kind, is_blank(&text)) {
+        (StepKind::Code, false) => Err(of(Rule::CodeWithSql)),
+        (StepKind::Sql | StepKind::Bare, true) => Err(of(Rule::Blank)),
         _ => Ok(Step {
             number,
             file: file.to_owned(),
