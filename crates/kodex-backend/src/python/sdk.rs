@@ -11,41 +11,12 @@ use std::{
     fs, io,
     os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
-    sync::OnceLock,
 };
 
 use kodex_plugin::Diagnostic;
-use sha2::{Digest, Sha256};
 
-macro_rules! files {
-    ($($path:literal),* $(,)?) => {
-        &[$(($path, include_str!(concat!("../../../../sdks/python/src/", $path)))),*]
-    };
-}
-
-/// Every file of the SDK. A test compares this with the folder.
-const FILES: &[(&str, &str)] = files![
-    "kodex/__init__.py",
-    "kodex/_aio.py",
-    "kodex/_answer.py",
-    "kodex/_channel.py",
-    "kodex/_deadline.py",
-    "kodex/_frame.py",
-    "kodex/_inspect.py",
-    "kodex/_json.py",
-    "kodex/_link.py",
-    "kodex/_load.py",
-    "kodex/_schema.py",
-    "kodex/_serve.py",
-    "kodex/_worker.py",
-    "kodex/py.typed",
-    "kodex/testing.py",
-    "kodex_plugin_system/__init__.py",
-    "kodex_plugin_system/base.py",
-    "kodex_plugin_system/errors.py",
-    "kodex_plugin_system/manager.py",
-    "kodex_plugin_system/registry.py",
-];
+// Every file of the SDK, `FILES`, and their `DIGEST`: SHA-256 over names and contents, in hexadecimal.
+include!(concat!(env!("OUT_DIR"), "/python_sdk.rs"));
 
 /// The script that is both worker and inspector, below the unpacked folder.
 pub const ENTRY: &str = "kodex/_worker.py";
@@ -97,37 +68,23 @@ impl SdkError {
 #[derive(Debug)]
 pub struct Sdk {
     files: &'static [(&'static str, &'static str)],
-    digest: OnceLock<String>,
+    digest: &'static str,
 }
 
 impl Sdk {
     /// The files that this binary was built with.
     #[must_use]
     pub fn embedded() -> Self {
-        Self::of(FILES)
-    }
-
-    fn of(files: &'static [(&'static str, &'static str)]) -> Self {
         Self {
-            files,
-            digest: OnceLock::new(),
+            files: FILES,
+            digest: DIGEST,
         }
     }
 
     /// SHA-256 over names and contents, in hexadecimal.
     #[must_use]
     pub fn digest(&self) -> &str {
-        self.digest.get_or_init(|| {
-            let mut hash = Sha256::new();
-            for (name, text) in self.files {
-                // With the lengths in front no two sets of files give the same bytes.
-                hash.update((name.len() as u64).to_le_bytes());
-                hash.update((text.len() as u64).to_le_bytes());
-                hash.update(name);
-                hash.update(text);
-            }
-            super::hex(&hash.finalize())
-        })
+        self.digest
     }
 
     /// The folder that [`Sdk::install`] fills below a cache folder.
@@ -245,9 +202,15 @@ fn failed(attempt: &'static str, path: &Path) -> impl FnOnce(io::Error) -> SdkEr
 
 #[cfg(test)]
 mod tests {
+    use sha2::{Digest, Sha256};
+
     use super::*;
 
     const TWO: &[(&str, &str)] = &[("kodex/a.py", "a = 1\n"), ("other/b.py", "b = 2\n")];
+    const SMALL: Sdk = Sdk {
+        files: TWO,
+        digest: "0123456789abcdef",
+    };
 
     fn files_below(root: &Path, dir: &Path, found: &mut Vec<String>) {
         for entry in fs::read_dir(dir).expect("a folder") {
@@ -267,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn every_file_of_the_sdk_is_embedded() {
+    fn every_file_of_the_sdk_is_embedded_as_it_is_and_counts_in_the_digest() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../sdks/python/src");
         let mut on_disk = Vec::new();
         files_below(&root, &root, &mut on_disk);
@@ -275,35 +238,26 @@ mod tests {
         let embedded: Vec<_> = FILES.iter().map(|(name, _)| *name).collect();
         assert_eq!(
             embedded, on_disk,
-            "the table in sdk.rs must list the folder, sorted"
+            "`touch build.rs` has the folder read again"
         );
         assert!(embedded.contains(&ENTRY));
-    }
-
-    #[test]
-    fn the_digest_depends_on_names_contents_and_their_borders() {
-        let digests: Vec<String> = [
-            TWO,
-            &[("kodex/a.py", "a = 2\n"), ("other/b.py", "b = 2\n")],
-            &[("kodex/c.py", "a = 1\n"), ("other/b.py", "b = 2\n")],
-            &[("kodex/a.pya", " = 1\n"), ("other/b.py", "b = 2\n")],
-            &[("kodex/a.py", "a = 1\n")],
-        ]
-        .into_iter()
-        .map(|files| Sdk::of(files).digest().to_owned())
-        .collect();
-        assert_eq!(digests[0].len(), 64);
-        let different: std::collections::HashSet<_> = digests.iter().collect();
-        assert_eq!(different.len(), digests.len());
+        let mut hash = Sha256::new();
+        for (name, text) in FILES {
+            assert_eq!(fs::read_to_string(root.join(name)).expect("a file"), *text);
+            hash.update((name.len() as u64).to_le_bytes());
+            hash.update((text.len() as u64).to_le_bytes());
+            hash.update(name);
+            hash.update(text);
+        }
+        assert_eq!(DIGEST, crate::python::hex(&hash.finalize()));
     }
 
     /// Installs, damages what was installed, installs again and compares with the table.
     fn check(damage: impl FnOnce(&Path)) {
         let cache = tempfile::tempdir().expect("a temporary folder");
-        let sdk = Sdk::of(TWO);
-        let dir = sdk.install(cache.path()).expect("installed");
+        let dir = SMALL.install(cache.path()).expect("installed");
         damage(&dir);
-        assert_eq!(sdk.install(cache.path()).expect("installed again"), dir);
+        assert_eq!(SMALL.install(cache.path()).expect("installed again"), dir);
         let mut found = Vec::new();
         files_below(&dir, &dir, &mut found);
         found.sort();
@@ -340,7 +294,7 @@ mod tests {
         let cache = tempfile::tempdir().expect("a temporary folder");
         let installed = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..16)
-                .map(|_| scope.spawn(|| Sdk::of(TWO).install(cache.path()).expect("installed")))
+                .map(|_| scope.spawn(|| SMALL.install(cache.path()).expect("installed")))
                 .collect();
             let dirs = threads
                 .into_iter()
@@ -360,7 +314,7 @@ mod tests {
     fn a_cache_that_cannot_be_written_is_named() {
         let cache = tempfile::tempdir().expect("a temporary folder");
         fs::write(cache.path().join("sdk"), "a file in the way").expect("a file");
-        let error = Sdk::of(TWO)
+        let error = SMALL
             .install(cache.path())
             .expect_err("no folder can be made");
         assert_eq!(error.code(), "python.sdk.io");
