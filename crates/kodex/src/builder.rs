@@ -113,7 +113,7 @@ impl Builder {
     /// Environment variables that plugins may ask for by name. The library reads none itself.
     #[must_use]
     pub fn variables(mut self, variables: HashMap<OsString, OsString>) -> Self {
-        self.plan.variables = variables;
+        self.plan.variables = Arc::new(variables);
         self
     }
 

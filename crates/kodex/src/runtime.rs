@@ -80,7 +80,7 @@ struct Inner {
 /// One start or reload: its catalog and its ledger.
 pub(crate) struct Current {
     pub(crate) catalog: Catalog,
-    pub(crate) records: Vec<Record>,
+    pub(crate) records: Arc<Vec<Record>>,
     pub(crate) absent: Vec<load::Absent>,
     pub(crate) diagnostics: Vec<kodex_plugin::Diagnostic>,
     pub(crate) generation: u64,
@@ -127,7 +127,7 @@ impl Runtime {
         let loaded = load::load(&shared, &plan, &[]).await?;
         let current = Current {
             catalog: Catalog::new(loaded.slots, &shared.guard),
-            records: loaded.records,
+            records: Arc::new(loaded.records),
             absent: loaded.absent,
             diagnostics: loaded.diagnostics,
             generation: 1,
@@ -211,7 +211,7 @@ impl Runtime {
 
     /// The manifests of the catalog, in discovery order.
     #[must_use]
-    pub fn manifests(&self) -> Vec<Manifest> {
+    pub fn manifests(&self) -> Vec<Arc<Manifest>> {
         self.current()
             .catalog
             .slots
@@ -251,7 +251,7 @@ impl Runtime {
 
     /// The load ledger of the last start or reload.
     #[must_use]
-    pub fn ledger(&self) -> Vec<Record> {
+    pub fn ledger(&self) -> Arc<Vec<Record>> {
         self.current().records.clone()
     }
 
@@ -317,7 +317,7 @@ impl Runtime {
         let report = compare(&old.catalog.slots, &loaded.slots);
         let next = Arc::new(Current {
             catalog: Catalog::new(loaded.slots, &self.inner.shared.guard),
-            records: loaded.records,
+            records: Arc::new(loaded.records),
             absent: loaded.absent,
             diagnostics: loaded.diagnostics,
             generation: old.generation + 1,

@@ -17,7 +17,7 @@ use serde::Deserialize;
 
 use super::{
     Identity, InspectError, Inspection, Inspector, Interpreter, Sdk, Source, Subject,
-    cache::{Cache, Item, Key, Lookup, Pass},
+    cache::{Answer, Cache, Declaration, Item, Key, Lookup, Pass},
 };
 
 /// The modules of an editable package that are watched.
@@ -26,78 +26,94 @@ const EDITABLE_FILES: usize = 200;
 /// A plugin that declares itself in code.
 #[derive(Debug, Clone)]
 pub struct Declarant {
-    /// Its code and its context.
-    pub subject: Subject,
-    /// The directory that it belongs to; the working directory while it is inspected.
-    pub root: PathBuf,
-    /// For an installed package, the `entry_points.txt` that names it.
-    pub named_in: Option<PathBuf>,
-    /// Everything that the user set and that it may be given, as one document for the cache.
-    settings: Option<Json>,
+    /// Where its code lies.
+    pub source: Source,
+    /// For an installed package, the `entry_points.txt` that names it and the site directory that it
+    /// belongs to.
+    pub named_in: Option<Box<(PathBuf, PathBuf)>>,
 }
 
 impl Declarant {
     /// A file of a plugin directory. The path must be absolute.
     #[must_use]
-    pub fn file(file: PathBuf, context: Json) -> Self {
-        let root = file.parent().unwrap_or(Path::new("/")).to_owned();
+    pub fn file(file: PathBuf) -> Self {
         Self {
-            subject: Subject {
-                source: Source::File(file),
-                context,
-                by_name: Json::object(),
-            },
-            root,
+            source: Source::File(file),
             named_in: None,
-            settings: None,
         }
     }
 
     /// An object (`module:attr`) of an installed package.
     #[must_use]
-    pub fn object(object: String, site_dir: PathBuf, named_in: PathBuf, context: Json) -> Self {
+    pub fn object(object: String, site_dir: PathBuf, named_in: PathBuf) -> Self {
         let path = vec![site_dir.clone()];
         Self {
-            subject: Subject {
-                source: Source::Object { object, path },
-                context,
-                by_name: Json::object(),
-            },
-            root: site_dir,
-            named_in: Some(named_in),
-            settings: None,
+            source: Source::Object { object, path },
+            named_in: Some(Box::new((named_in, site_dir))),
         }
     }
 
-    /// Adds contexts for plugins of certain names; see [`Subject::by_name`].
-    #[must_use]
-    pub fn with_contexts(mut self, by_name: Json) -> Self {
-        let all =
-            serde_json::json!({"all": self.subject.context.value(), "by_name": by_name.value()});
-        self.settings = Some(Json::from(all));
-        self.subject.by_name = by_name;
-        self
+    /// The directory that it belongs to; the working directory while it is inspected.
+    fn root(&self) -> &Path {
+        match (&self.source, &self.named_in) {
+            (_, Some(installed)) => &installed.1,
+            (Source::File(file), None) => file.parent().unwrap_or(Path::new("/")),
+            (Source::Object { .. }, None) => Path::new("/"),
+        }
     }
 
-    fn item<'a>(&'a self, site_dirs: &[PathBuf]) -> Item<'a> {
-        let (name, watched) = match &self.subject.source {
+    fn item<'a>(&'a self, context: &'a Json, site_dirs: &[PathBuf]) -> Item<'a> {
+        let (name, watched) = match &self.source {
             // A path that is no text cannot be asked for, so there is no answer to keep.
             Source::File(file) => match file.to_str() {
-                Some(name) => (Cow::Borrowed(name), vec![file.clone()]),
-                None => (Cow::Borrowed(""), Vec::new()),
+                Some(name) => (name, Cow::Borrowed(std::slice::from_ref(file))),
+                None => ("", Cow::Borrowed(&[][..])),
             },
             Source::Object { object, .. } => {
-                let named_in = self.named_in.as_deref();
-                let watched =
-                    named_in.and_then(|named_in| watched(object, &self.root, named_in, site_dirs));
-                (Cow::Borrowed(object.as_str()), watched.unwrap_or_default())
+                let installed = self.named_in.as_deref();
+                let watched = installed.and_then(|(named_in, site_dir)| {
+                    watched(object, site_dir, named_in, site_dirs)
+                });
+                (object.as_str(), Cow::Owned(watched.unwrap_or_default()))
             }
         };
         Item {
-            name,
-            context: self.settings.as_ref().unwrap_or(&self.subject.context),
+            name: Cow::Borrowed(name),
+            context,
             watched,
         }
+    }
+}
+
+/// The user's configuration for plugins that declare themselves in code.
+#[derive(Debug, Clone)]
+pub struct Contexts {
+    /// Of every plugin, an object; see [`Subject::context`].
+    default: Json,
+    /// Of plugins of certain names; see [`Subject::by_name`].
+    by_name: Json,
+    /// Everything that was set, as one document for the cache.
+    all: Json,
+}
+
+impl Contexts {
+    /// One context for all plugins.
+    #[must_use]
+    pub fn new(default: Json) -> Self {
+        Self {
+            all: default.clone(),
+            by_name: Json::object(),
+            default,
+        }
+    }
+
+    /// Adds contexts for plugins of certain names, as one object.
+    #[must_use]
+    pub fn with_names(mut self, by_name: Json) -> Self {
+        let all = serde_json::json!({"all": self.default.value(), "by_name": by_name.value()});
+        self.all = Json::from(all);
+        self.by_name = by_name;
+        self
     }
 }
 
@@ -108,6 +124,8 @@ pub struct Declarations<'a> {
     pub interpreter: &'a Interpreter,
     /// The SDK.
     pub sdk: &'a Sdk,
+    /// What the plugins are configured with.
+    pub contexts: &'a Contexts,
     /// Where the SDK and the cache are kept.
     pub cache_dir: &'a Path,
     /// How long one plugin may take to be inspected.
@@ -122,7 +140,7 @@ pub struct Declarations<'a> {
 #[derive(Debug, Clone, Default)]
 pub struct Declared {
     /// One for each plugin, in the order in which they were given.
-    pub inspections: Vec<Inspection>,
+    pub answers: Vec<Answer>,
     /// Problems with the cache; no plugin is to blame.
     pub diagnostics: Vec<Diagnostic>,
     /// How many were inspected now, rather than known.
@@ -136,10 +154,10 @@ impl Declarations<'_> {
     /// The cache is read and written on the calling thread: a few milliseconds for a thousand.
     pub async fn read(&self, declarants: &[Declarant]) -> Declared {
         let mut declared = Declared::default();
-        let mut inspections: Vec<Option<Inspection>> = declarants.iter().map(|_| None).collect();
+        let mut answers: Vec<Option<Answer>> = declarants.iter().map(|_| None).collect();
         let mut roots: BTreeMap<&Path, Vec<usize>> = BTreeMap::new();
         for (n, declarant) in declarants.iter().enumerate() {
-            roots.entry(&declarant.root).or_default().push(n);
+            roots.entry(declarant.root()).or_default().push(n);
         }
         match self.interpreter.identity() {
             Ok(identity) => {
@@ -150,23 +168,23 @@ impl Declarations<'_> {
                         members,
                         declarants,
                     };
-                    self.group(&group, &mut inspections, &mut declared).await;
+                    self.group(&group, &mut answers, &mut declared).await;
                 }
             }
             Err(error) => {
                 let text = format!("{} is gone: {error}", self.interpreter.program.display());
                 let gone = InspectError::new(InspectError::INSPECTOR, text);
-                inspections.fill(Some(Err(gone)));
+                answers.fill(Some(Err(gone)));
             }
         }
-        declared.inspections = inspections.into_iter().flatten().collect();
+        declared.answers = answers.into_iter().flatten().collect();
         declared
     }
 
     async fn group(
         &self,
         group: &Group<'_>,
-        inspections: &mut [Option<Inspection>],
+        answers: &mut [Option<Answer>],
         declared: &mut Declared,
     ) {
         let sdk_dir = self.sdk.dir(self.cache_dir);
@@ -181,30 +199,32 @@ impl Declarations<'_> {
         declared.diagnostics.append(&mut pass.diagnostics);
         let known = std::mem::take(&mut pass.known);
         let mut missing = Vec::new();
-        for (at, inspection) in known.into_iter().enumerate() {
-            match inspection {
-                Some(known) => inspections[group.members[at]] = Some(known),
+        for (at, answer) in known.into_iter().enumerate() {
+            match answer {
+                Some(known) => answers[group.members[at]] = Some(known),
                 None => missing.push(at),
             }
         }
-        let subjects: Vec<Subject> = missing
-            .iter()
-            .map(|at| group.declarant(*at).subject.clone())
-            .collect();
+        let subject = |at: &usize| Subject {
+            source: group.declarant(*at).source.clone(),
+            context: self.contexts.default.clone(),
+            by_name: self.contexts.by_name.clone(),
+        };
+        let subjects: Vec<Subject> = missing.iter().map(subject).collect();
         declared.n_inspected += subjects.len();
         let inspected = self.inspect(&inspector, &subjects).await;
         for (at, inspection) in missing.into_iter().zip(inspected) {
-            pass.record(at, &inspection);
-            inspections[group.members[at]] = Some(inspection);
+            let answer = inspection.map(Declaration::from);
+            pass.record(at, &answer);
+            answers[group.members[at]] = Some(answer);
         }
         declared.diagnostics.extend(cache.store(&pass));
     }
 
     fn look_up(&self, cache: &Cache, inspector: &Inspector, group: &Group<'_>) -> Pass {
         let site_dirs = &self.interpreter.site_dirs;
-        let items: Vec<Item<'_>> = (0..group.members.len())
-            .map(|at| group.declarant(at).item(site_dirs))
-            .collect();
+        let context = &self.contexts.all;
+        let items = (0..group.members.len()).map(|at| group.declarant(at).item(context, site_dirs));
         let key = Key {
             root: group.root,
             interpreter: group.identity,
@@ -216,7 +236,7 @@ impl Declarations<'_> {
             fresh_failures: self.fresh_failures,
             site_dirs,
         };
-        cache.lookup(&key, &items, &lookup)
+        cache.lookup(&key, items, &lookup)
     }
 
     async fn inspect(&self, inspector: &Inspector, subjects: &[Subject]) -> Vec<Inspection> {

@@ -11,8 +11,8 @@ pub mod inspect;
 pub mod interpreter;
 pub mod sdk;
 
-pub use cache::Cache;
-pub use declarations::{Declarant, Declarations, Declared};
+pub use cache::{Answer, Cache, Declaration};
+pub use declarations::{Contexts, Declarant, Declarations, Declared};
 pub use entry_points::{EntryPoint, GROUP, Scanned, entry_points};
 pub use inspect::{InspectError, Inspection, Inspector, Source, Subject};
 pub use interpreter::{Found, Identity, Interpreter, InterpreterError, Search, Variables};

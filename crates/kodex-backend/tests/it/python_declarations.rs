@@ -7,12 +7,14 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use kodex_backend::python::{Declarant, Declarations, Declared, Identity, Interpreter, Sdk};
+use kodex_backend::python::{
+    Answer, Contexts, Declarant, Declarations, Declared, Identity, Interpreter, Sdk,
+};
 use kodex_plugin::Json;
 use serde_json::json;
 
 use crate::{
-    python_inspect::{block_on, plugin, shown},
+    python_inspect::{block_on, plugin},
     python_world::python,
 };
 
@@ -26,6 +28,7 @@ struct World {
     sdk: Sdk,
     now_unix_ms: u64,
     fresh_failures: bool,
+    contexts: Contexts,
 }
 
 impl World {
@@ -43,6 +46,7 @@ impl World {
             sdk: Sdk::embedded(),
             now_unix_ms: 0,
             fresh_failures: false,
+            contexts: Contexts::new(Json::object()),
         };
         let written_at = ["a", "b", "c"].map(|name| world.write(name, &plugin(name, "", "")));
         Self {
@@ -64,7 +68,7 @@ impl World {
     }
 
     fn declarants(&self, names: &[&str]) -> Vec<Declarant> {
-        let declarant = |name: &&str| Declarant::file(self.file(name), Json::object());
+        let declarant = |name: &&str| Declarant::file(self.file(name));
         names.iter().map(declarant).collect()
     }
 
@@ -73,6 +77,7 @@ impl World {
         let declarations = Declarations {
             interpreter: &self.interpreter,
             sdk: &self.sdk,
+            contexts: &self.contexts,
             cache_dir: &cache_dir,
             deadline: Duration::from_secs(5),
             fresh_failures: self.fresh_failures,
@@ -94,10 +99,24 @@ impl World {
 }
 
 fn text_of(declared: &Declared) -> String {
-    let mut words: Vec<String> = declared.inspections.iter().map(shown).collect();
+    let mut words: Vec<String> = declared.answers.iter().map(shown).collect();
     words.push(format!("({} inspected)", declared.n_inspected));
     words.extend(declared.diagnostics.iter().map(|found| found.code.clone()));
     words.join(" ")
+}
+
+fn shown(answer: &Answer) -> String {
+    match answer {
+        Ok(declaration) => {
+            let manifest: serde_json::Value =
+                serde_json::from_str(declaration.text()).expect("JSON");
+            manifest["plugin"]["name"]
+                .as_str()
+                .expect("a name")
+                .to_owned()
+        }
+        Err(error) => format!("{}: {}", error.code, error.message),
+    }
 }
 
 /// Lists, changes something, lists again: what the second listing says.
@@ -169,16 +188,12 @@ fn another_interpreter_sdk_or_context_is_another_answer() {
         &plugin("p", "", "raise ValueError(context.get('org', 'none'))"),
     );
     world.now_unix_ms = file + 60_000;
-    let of = |org: &str| {
-        vec![Declarant::file(
-            world.file("p"),
-            Json::from(json!({"org": org})),
-        )]
-    };
     for (org, n) in [("x", 1), ("y", 1), ("x", 0), ("y", 0)] {
+        world.contexts = Contexts::new(Json::from(json!({"org": org})));
         let want = format!("load.python.activate_failed: {org} ({n} inspected)");
-        assert_eq!(text_of(&world.read(&of(org))), want);
+        assert_eq!(world.list(&["p"]), want);
     }
+    world.contexts = Contexts::new(Json::object());
     assert_eq!(world.list(&["a"]), "a (1 inspected)");
     // A copy of the interpreter is another one.
     let copy = world.root.path().join("copy");
@@ -261,11 +276,24 @@ fn check_swapped(first_after_ms: u64, then_after_ms: u64, want: &str) {
     assert_eq!(world.list(&["a"]), "a (1 inspected)");
     let file = &world.cache_files()[0];
     let text = fs::read_to_string(file).expect("the cache");
-    let (head, tail) = text.split_once("\"sha256\":\"").expect("a digest");
-    let swapped = format!("{head}\"sha256\":\"{}{}", "0".repeat(64), &tail[64..]);
-    fs::write(file, swapped).expect("written");
+    let rest = text.split_once('\n').expect("a line").1;
+    let digest = rest.split('\t').find(|field| field.len() == 64);
+    let swapped = rest.replace(digest.expect("a digest"), &"0".repeat(64));
+    let sum = checksum(&swapped);
+    fs::write(file, format!("kodex manifests {sum}\n{swapped}")).expect("written");
     world.now_unix_ms = written_at + then_after_ms;
     assert_eq!(world.list(&["a"]), want, "{first_after_ms} {then_after_ms}");
+}
+
+/// As the cache has it; with another one it would be damaged.
+fn checksum(text: &str) -> String {
+    let add = |sum: u64, part: &[u8]| {
+        let mut word = [0; 8];
+        word[..part.len()].copy_from_slice(part);
+        (sum.rotate_left(5) ^ u64::from_le_bytes(word)).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+    };
+    let sum = text.as_bytes().chunks(8).fold(text.len() as u64, add);
+    format!("{sum:016x}")
 }
 
 fn written_at_ms(file: &Path) -> u64 {
@@ -309,18 +337,24 @@ fn a_known_content_is_stamped_anew_once() {
 
 #[test]
 fn a_damaged_cache_is_reported_once_and_written_again() {
-    let damages: [Step<fn(&Path)>; 6] = [
+    let damages: [Step<fn(&Path)>; 7] = [
         ("garbage", |file| {
             fs::write(file, b"\x00\xff garbage").expect("written")
         }),
-        ("no JSON", |file| {
-            fs::write(file, "{\"key\":").expect("written")
+        ("a line that was changed", |file| {
+            let text = fs::read_to_string(file).expect("the cache");
+            fs::write(file, text.replace("\"a\"", "\"x\"")).expect("written");
         }),
         ("another form", |file| {
-            fs::write(file, "[1, 2]").expect("written")
+            fs::write(file, "{\"key\":").expect("written")
+        }),
+        ("a form of the future", |file| {
+            fs::write(file, "kodex manifests\n").expect("written")
         }),
         ("a foreign key", |file| {
-            fs::write(file, "{\"key\":\"x\",\"entries\":[]}").expect("written");
+            let foreign = "another key\n";
+            let text = format!("kodex manifests {}\n{foreign}", checksum(foreign));
+            fs::write(file, text).expect("written");
         }),
         ("cut", |file| {
             let bytes = fs::read(file).expect("the cache");
@@ -400,7 +434,7 @@ fn the_cache_does_not_grow_with_time() {
     // Caches of interpreters that are gone make room in the end.
     let manifests = world.root.path().join("cache/manifests");
     for n in 0..100 {
-        fs::write(manifests.join(format!("{n}.json")), "{}").expect("a file");
+        fs::write(manifests.join(format!("{n}.cache")), "{}").expect("a file");
     }
     world.write("a", &plugin("newer", "", ""));
     assert_eq!(world.list(&["a"]), "newer (1 inspected)");
@@ -431,10 +465,9 @@ fn install(world: &World, editable: bool) -> Declarant {
     fs::write(code.join("names.py"), "NAME = 'one'\n").expect("a file");
     let text = plugin("x", "from pkg.names import NAME", "");
     fs::write(code.join("mod.py"), text.replace("\"x\", \"1", "NAME, \"1")).expect("a file");
-    let mut declarant =
-        Declarant::object("pkg.mod:Plugin".into(), site, entry_points, Json::object());
+    let mut declarant = Declarant::object("pkg.mod:Plugin".into(), site, entry_points);
     if let (true, kodex_backend::python::Source::Object { path, .. }) =
-        (editable, &mut declarant.subject.source)
+        (editable, &mut declarant.source)
     {
         // An isolated Python would find it through the path file that pip writes.
         path.push(world.root.path().join("project/src"));

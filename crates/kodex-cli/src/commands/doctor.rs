@@ -67,10 +67,10 @@ fn first_report(runtime: &Runtime) -> FirstReport {
         .map(|manifest| manifest.name.to_string())
         .collect();
     plugin_names.sort();
-    let known = runtime
-        .ledger()
-        .into_iter()
-        .filter(is_known_to_the_first_runtime);
+    let ledger = runtime.ledger();
+    let known = ledger
+        .iter()
+        .filter(|record| is_known_to_the_first_runtime(record));
     FirstReport {
         plugin_count: plugin_names.len(),
         plugin_names,
@@ -91,18 +91,11 @@ fn is_known_to_the_first_runtime(record: &Record) -> bool {
         .any(|found| silent.contains(&found.code.as_str()))
 }
 
-fn line(record: Record) -> FirstDiagnostic {
-    let Record {
-        source,
-        plugin_name,
-        status,
-        message,
-        ..
-    } = record;
+fn line(record: &Record) -> FirstDiagnostic {
     FirstDiagnostic {
-        source,
-        plugin_name,
-        status,
-        message,
+        source: record.source.clone(),
+        plugin_name: record.plugin_name.clone(),
+        status: record.status,
+        message: record.message.clone(),
     }
 }

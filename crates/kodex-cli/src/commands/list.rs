@@ -1,5 +1,7 @@
 //! `kodex list`: which plugins there are.
 
+use std::sync::Arc;
+
 use kodex::{Manifest, Runtime, Status};
 use serde::Serialize;
 
@@ -45,7 +47,12 @@ impl Verb for List {
     async fn run(self, invocation: &mut Invocation) -> Result<Exit, Problem> {
         let runtime = invocation.open().await?;
         let manifests = runtime.manifests();
-        let listed = || -> Vec<Listed> { manifests.iter().map(Listed::from).collect() };
+        let listed = || -> Vec<Listed> {
+            manifests
+                .iter()
+                .map(|manifest| Listed::from(&**manifest))
+                .collect()
+        };
         invocation.out = match (invocation.globals.json, invocation.stdout.is_terminal) {
             (true, _) => json::document(&listed())?,
             (false, true) => on_terminal(&listed(), is_any_refused(&runtime), invocation),
@@ -57,7 +64,7 @@ impl Verb for List {
 
 /// The first runtime's lines, as they stand; `-` where there are no capabilities. Pushed piece by
 /// piece: for a thousand plugins, formatting would be a good part of the whole run.
-fn lines(manifests: &[Manifest]) -> String {
+fn lines(manifests: &[Arc<Manifest>]) -> String {
     let mut out = String::with_capacity(manifests.len() * 100);
     for manifest in manifests {
         out.push_str(manifest.name.as_str());

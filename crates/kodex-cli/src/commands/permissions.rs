@@ -1,7 +1,7 @@
 //! `kodex permissions`: what plugins ask to be allowed, in normal form, with the digest by which a
 //! list is known.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, sync::Arc};
 
 use kodex::{
     Manifest,
@@ -69,12 +69,16 @@ impl Verb for Permissions {
 
     async fn run(self, invocation: &mut Invocation) -> Result<Exit, Problem> {
         let manifests = invocation.open().await?.manifests();
-        let is_wanted = |manifest: &&Manifest| {
+        let is_wanted = |manifest: &&Arc<Manifest>| {
             self.plugin
                 .as_ref()
                 .is_none_or(|name| manifest.name.as_str() == name)
         };
-        let all: Vec<Asks> = manifests.iter().filter(is_wanted).map(Asks::from).collect();
+        let all: Vec<Asks> = manifests
+            .iter()
+            .filter(is_wanted)
+            .map(|manifest| Asks::from(&**manifest))
+            .collect();
         if let Some(name) = self.plugin.as_deref().filter(|_| all.is_empty()) {
             return Err(unknown(name, &manifests));
         }
@@ -86,7 +90,7 @@ impl Verb for Permissions {
     }
 }
 
-fn unknown(name: &str, manifests: &[Manifest]) -> Problem {
+fn unknown(name: &str, manifests: &[Arc<Manifest>]) -> Problem {
     let problem = Problem::failed(
         "permissions.plugin.unknown",
         format!("no plugin named '{name}' was loaded"),

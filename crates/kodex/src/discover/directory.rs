@@ -33,7 +33,9 @@ pub fn scan(directory: &Path, found: &mut Discovered) {
             Err(error) => found.records.push(unreadable(&source, &error)),
         }
     }
-    names.sort();
+    names.sort_unstable();
+    found.candidates.reserve(names.len());
+    let is_here = directory == Path::new(".");
     for name in names {
         let Some(text) = name.to_str() else {
             found.records.push(not_utf8(&directory.join(&name)));
@@ -43,17 +45,22 @@ pub fn scan(directory: &Path, found: &mut Discovered) {
             continue;
         }
         // Sources are named as the first Python runtime named them: `x.py`, not `./x.py`.
-        let path = if directory == Path::new(".") {
-            PathBuf::from(text)
-        } else {
-            directory.join(text)
+        let path = match is_here {
+            true => PathBuf::from(text),
+            false => directory.join(text),
         };
-        if let Some(place) = judge(&path, text) {
-            found.candidates.push(Candidate {
-                source: path.display().to_string(),
-                place,
-            });
+        let source = shown(&path);
+        if let Some(place) = judge(path, text) {
+            found.candidates.push(Candidate { source, place });
         }
+    }
+}
+
+/// The path for people. Nearly all are text as they stand.
+fn shown(path: &Path) -> String {
+    match path.to_str() {
+        Some(text) => text.to_owned(),
+        None => path.display().to_string(),
     }
 }
 
@@ -63,7 +70,7 @@ pub fn one(path: &Path, found: &mut Discovered) {
     let place = path
         .file_name()
         .or(Some(path.as_os_str()))
-        .and_then(|name| judge(path, name.to_str()?));
+        .and_then(|name| judge(path.to_owned(), name.to_str()?));
     match place {
         Some(place) => found.candidates.push(Candidate { source, place }),
         None => found.records.push(Record::refused(
@@ -81,21 +88,19 @@ pub fn one(path: &Path, found: &mut Discovered) {
     }
 }
 
-fn judge(path: &Path, name: &str) -> Option<Place> {
+fn judge(path: PathBuf, name: &str) -> Option<Place> {
     if name.ends_with(".py") {
-        return Some(Place::PythonFile(path.to_owned()));
+        return Some(Place::PythonFile(path));
     }
     if name.ends_with(".toml") {
-        return Some(Place::Manifest {
-            file: path.to_owned(),
-            root: parent(path),
-        });
+        let root = parent(&path);
+        return Some(Place::Manifest { file: path, root });
     }
     // Files with other endings are not worth a look; a folder's name rarely has a dot.
     let manifest = path.join(MANIFEST);
     manifest.is_file().then(|| Place::Manifest {
         file: manifest,
-        root: path.to_owned(),
+        root: path,
     })
 }
 

@@ -8,7 +8,7 @@ use std::{
     path::Path,
 };
 
-use super::{Candidate, Place};
+use super::Place;
 
 /// Folders whose content is not the plugin's own work.
 const PASSED_OVER: &[&str] = &["node_modules", "__pycache__", "target", "dist-info"];
@@ -17,9 +17,9 @@ const PASSED_OVER: &[&str] = &["node_modules", "__pycache__", "target", "dist-in
 const MAX_FILES: usize = 1_000;
 const MAX_DEPTH: usize = 4;
 
-pub(super) fn of(candidate: &Candidate) -> u64 {
+pub(super) fn of(place: &Place) -> u64 {
     let mut hasher = DefaultHasher::new();
-    match &candidate.place {
+    match place {
         Place::PythonFile(file) | Place::PythonObject { file, .. } => stat(file, &mut hasher),
         Place::Manifest { file, root }
             if file.file_name().is_some_and(|name| name == "kodex.toml") =>

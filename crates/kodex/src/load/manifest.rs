@@ -3,7 +3,10 @@
 
 use std::{fs, io::Read, path::Path, sync::Arc};
 
-use kodex_plugin::{Diagnostic, manifest};
+use kodex_plugin::{
+    Diagnostic,
+    manifest::{self, Parsed},
+};
 
 use super::{Candidate, Declared, Judged, Place, Plan, Scope};
 use crate::{
@@ -14,76 +17,67 @@ use crate::{
 /// No manifest needs more.
 const MAX_MANIFEST_BYTES: u64 = 1 << 20;
 
-/// Judges all candidates, in their order.
-pub(super) async fn judge(
-    shared: &Arc<Shared>,
-    plan: &Plan,
-    scope: &Scope,
-    candidates: Vec<Candidate>,
-) -> Vec<Judged> {
-    let mut judged: Vec<Option<Judged>> = Vec::with_capacity(candidates.len());
-    let mut in_code = Vec::new();
-    for (index, candidate) in candidates.into_iter().enumerate() {
-        judged.push(match &candidate.place {
-            Place::Native(plugin) => {
-                let manifest = plugin.manifest().clone();
-                Some(Ok(Declared {
-                    manifest,
-                    candidate,
-                    notes: Vec::new(),
-                }))
-            }
-            Place::Manifest { .. } => Some(read(candidate)),
-            Place::PythonFile(_) | Place::PythonObject { .. } => {
-                in_code.push((index, candidate));
-                None
-            }
-        });
-    }
-    for (index, one) in inspect(shared, plan, scope, in_code).await {
-        judged[index] = Some(one);
-    }
-    judged.into_iter().flatten().collect()
+/// Judges candidates, one after another in their order.
+pub(super) struct Judge {
+    #[cfg(feature = "worker")]
+    python: super::python::Declared,
 }
 
-#[cfg(feature = "worker")]
-use super::python::inspect;
+impl Judge {
+    /// Learns what only code declares.
+    #[cfg(feature = "worker")]
+    pub(super) async fn new(
+        shared: &Arc<Shared>,
+        plan: &Plan,
+        scope: &Scope,
+        candidates: &[Candidate],
+    ) -> Self {
+        Self {
+            python: super::python::inspect(shared, plan, scope, candidates).await,
+        }
+    }
 
-#[cfg(not(feature = "worker"))]
-async fn inspect(
-    _: &Arc<Shared>,
-    _: &Plan,
-    _: &Scope,
-    in_code: Vec<(usize, Candidate)>,
-) -> Vec<(usize, Judged)> {
-    let text = "this program was built without support for workers";
-    let refuse = |candidate: &Candidate| {
-        Record::refused(
-            &candidate.source,
-            Status::Error,
-            Diagnostic::error("load.kind.unsupported", text),
-        )
-    };
-    in_code
-        .into_iter()
-        .map(|(index, candidate)| (index, Err(refuse(&candidate))))
-        .collect()
+    #[cfg(not(feature = "worker"))]
+    pub(super) async fn new(_: &Arc<Shared>, _: &Plan, _: &Scope, _: &[Candidate]) -> Self {
+        Self {}
+    }
+
+    /// Judges the next candidate.
+    pub(super) fn judge(&mut self, candidate: &Candidate) -> Judged {
+        match &candidate.place {
+            Place::Native(plugin) => Ok(Declared {
+                manifest: Arc::new(plugin.manifest().clone()),
+                notes: Vec::new(),
+            }),
+            Place::Manifest { file, .. } => read(candidate, file),
+            #[cfg(feature = "worker")]
+            Place::PythonFile(_) | Place::PythonObject { .. } => self.python.next(candidate),
+            #[cfg(not(feature = "worker"))]
+            Place::PythonFile(_) | Place::PythonObject { .. } => Err(Record::refused(
+                &candidate.source,
+                Status::Error,
+                Diagnostic::error(
+                    "load.kind.unsupported",
+                    "this program was built without support for workers",
+                ),
+            )),
+        }
+    }
 }
 
-fn read(candidate: Candidate) -> Judged {
-    let Place::Manifest { file, .. } = &candidate.place else {
-        let found = Diagnostic::error("internal", "only manifest files are read here");
-        return Err(Record::refused(&candidate.source, Status::Error, found));
-    };
+fn read(candidate: &Candidate, file: &Path) -> Judged {
     let shown = file.display().to_string();
     let text = read_bounded(file).map_err(|found| {
         Record::refused(&candidate.source, Status::Error, found.with_file(&shown))
     })?;
-    let parsed = manifest::parse_toml(&text, &shown);
+    declared(candidate, manifest::parse_toml(&text, &shown))
+}
+
+/// A manifest that was parsed, or why it is not usable.
+pub(super) fn declared(candidate: &Candidate, parsed: Parsed) -> Judged {
     match parsed.manifest {
         Some(manifest) => Ok(Declared {
-            candidate,
-            manifest,
+            manifest: Arc::new(manifest),
             notes: parsed.diagnostics,
         }),
         None => Err(Record::refused_for_all(

@@ -11,8 +11,6 @@ mod python;
 #[cfg(feature = "worker")]
 mod worker;
 
-#[cfg(feature = "worker")]
-use std::{cell::RefCell, path::PathBuf};
 use std::{collections::HashMap, sync::Arc};
 
 use kodex_plugin::{Diagnostic, Life, Manifest, PluginName};
@@ -35,7 +33,7 @@ use crate::{
 pub(crate) struct Loaded {
     pub(crate) slots: Vec<Arc<Slot>>,
     /// Where in `slots` each name stands.
-    names: HashMap<String, usize>,
+    names: HashMap<PluginName, usize>,
     pub(crate) records: Vec<Record>,
     pub(crate) absent: Vec<Absent>,
     pub(crate) diagnostics: Vec<Diagnostic>,
@@ -49,14 +47,13 @@ pub(crate) struct Absent {
     pub(crate) text: String,
 }
 
-/// A candidate whose manifest is known.
+/// What a candidate declares.
 struct Declared {
-    candidate: Candidate,
-    manifest: Manifest,
+    manifest: Arc<Manifest>,
     notes: Vec<Diagnostic>,
 }
 
-/// A candidate after its manifest was looked for: it, or why there is none.
+/// The manifest of a candidate, or why there is none.
 type Judged = Result<Declared, Record>;
 
 /// Discovers and loads everything. `known` are the slots of the catalog before, which are kept when
@@ -77,19 +74,18 @@ pub(crate) async fn load(
     };
     loaded.diagnostics.extend(scope.diagnostics.iter().cloned());
     loaded.diagnostics.extend(found.diagnostics);
-    let judged = manifest::judge(shared, plan, &scope, found.candidates).await;
+    let mut judge = manifest::Judge::new(shared, plan, &scope, &found.candidates).await;
     let admission = Admission {
         shared,
         plan,
         known,
         #[cfg(feature = "worker")]
-        scope: &scope,
-        #[cfg(feature = "worker")]
-        folder: RefCell::default(),
+        opener: worker::Opener::new(worker::Workers::new(shared, plan, &scope)),
     };
-    for judged in judged {
-        match judged {
-            Ok(declared) => admit(&admission, declared, &mut loaded),
+    loaded.expect(found.candidates.len());
+    for candidate in found.candidates {
+        match judge.judge(&candidate) {
+            Ok(declared) => admit(&admission, candidate, declared, &mut loaded),
             Err(record) => refuse(record, None, &mut loaded),
         }
     }
@@ -111,30 +107,33 @@ pub(crate) async fn load(
 struct Admission<'a> {
     shared: &'a Arc<Shared>,
     plan: &'a Plan,
-    #[cfg(feature = "worker")]
-    scope: &'a Scope,
     known: &'a [Arc<Slot>],
-    /// The last folder whose real path was looked up, and that path: plugins of one directory share it.
     #[cfg(feature = "worker")]
-    folder: RefCell<Option<(PathBuf, PathBuf)>>,
+    opener: worker::Opener,
+}
+
+impl Loaded {
+    /// Makes room, so that nothing is moved while it grows.
+    fn expect(&mut self, n_candidates: usize) {
+        self.slots.reserve(n_candidates);
+        self.names.reserve(n_candidates);
+        self.records.reserve(n_candidates);
+    }
 }
 
 /// Takes a declared plugin into the set, unless its settings or another plugin stand against it.
-fn admit(to: &Admission<'_>, declared: Declared, loaded: &mut Loaded) {
-    let Declared {
-        candidate,
-        manifest,
-        notes,
-    } = declared;
+fn admit(to: &Admission<'_>, candidate: Candidate, declared: Declared, loaded: &mut Loaded) {
+    let Declared { manifest, notes } = declared;
+    let Candidate { source, place } = candidate;
     let name = manifest.name.clone();
     let settings = to.plan.settings_of(name.as_str());
-    if let Err(record) = may_join(&candidate, &name, &settings, loaded) {
+    if let Err(record) = may_join(&source, &name, &settings, loaded) {
         return refuse(record, Some(name.as_str()), loaded);
     }
     let context = to.plan.context_of(&settings);
-    let fingerprint = (!to.plan.one_shot).then(|| fingerprint::of(&candidate));
+    let fingerprint = (!to.plan.one_shot).then(|| fingerprint::of(&place));
     let is_same = |slot: &&Arc<Slot>| {
-        slot.source == candidate.source
+        slot.source == source
             // Whoever reloads has decided: a plugin that was given up gets another try.
             && slot.plugin.health().state != Life::Quarantined
             && slot.fingerprint.is_some()
@@ -145,10 +144,12 @@ fn admit(to: &Admission<'_>, declared: Declared, loaded: &mut Loaded) {
     };
     let slot = match to.known.iter().find(is_same) {
         Some(kept) => Ok(kept.clone()),
-        None => open::open(to, &candidate, manifest).map(|plugin| {
+        None => open::open(to, place, manifest.clone()).map(|plugin| {
+            let source = source.clone();
             Arc::new(Slot::new(
                 plugin,
-                candidate.source.clone(),
+                manifest,
+                source,
                 fingerprint,
                 settings,
                 context,
@@ -159,14 +160,14 @@ fn admit(to: &Admission<'_>, declared: Declared, loaded: &mut Loaded) {
         Ok(slot) => {
             loaded
                 .records
-                .push(Record::loaded(&candidate.source, name.as_str(), notes));
-            loaded.names.insert(name.to_string(), loaded.slots.len());
+                .push(Record::loaded(source, name.as_str(), notes));
+            loaded.names.insert(name, loaded.slots.len());
             loaded.slots.push(slot);
         }
         Err(found) => {
             let found = found.with_plugin(name.as_str());
             refuse(
-                Record::refused(&candidate.source, Status::Error, found),
+                Record::refused(&source, Status::Error, found),
                 Some(name.as_str()),
                 loaded,
             );
@@ -176,7 +177,7 @@ fn admit(to: &Admission<'_>, declared: Declared, loaded: &mut Loaded) {
 
 /// Whether the settings enable a plugin and its name is free.
 fn may_join(
-    candidate: &Candidate,
+    source: &str,
     name: &PluginName,
     settings: &PluginSettings,
     loaded: &Loaded,
@@ -190,7 +191,7 @@ fn may_join(
         .with_hint(format!(
             "set `enabled = true` under [plugin.{name}] in .kodex/config.toml"
         ));
-        let record = Record::refused(&candidate.source, Status::Skipped, found);
+        let record = Record::refused(source, Status::Skipped, found);
         return Err(Record {
             plugin_name: name.to_string(),
             ..record
@@ -208,7 +209,7 @@ fn may_join(
     .with_hint(format!(
         "'{first}' has the name already; rename one of the two"
     ));
-    Err(Record::refused(&candidate.source, Status::Error, found))
+    Err(Record::refused(source, Status::Error, found))
 }
 
 fn refuse(record: Record, name: Option<&str>, loaded: &mut Loaded) {

@@ -6,20 +6,20 @@ use std::{path::PathBuf, sync::Arc};
 use kodex_backend::{Backend, Launch, NativeBackend, OpenError, Package};
 use kodex_plugin::{Call, Diagnostic, Manifest, Plugin, Reply, Request, manifest::Run};
 
-use super::{Admission, Candidate, Place};
+use super::{Admission, Place};
 
 /// Opens a plugin. Nothing is started.
 pub(super) fn open(
     to: &Admission<'_>,
-    candidate: &Candidate,
-    manifest: Manifest,
+    place: Place,
+    manifest: Arc<Manifest>,
 ) -> Result<Arc<dyn Plugin>, Diagnostic> {
-    match (&candidate.place, &manifest.run) {
+    match (place, &manifest.run) {
         (Place::Native(plugin), _) => {
             let limits = to.shared.guard.limits.clone();
-            let launch = Launch::Native(plugin.clone());
+            let launch = Launch::Native(plugin);
             let package = Package {
-                manifest,
+                manifest: Arc::unwrap_or_clone(manifest),
                 root: PathBuf::from("/"),
                 limits,
                 launch,
@@ -32,23 +32,14 @@ pub(super) fn open(
             "a manifest on disk cannot bring Rust code into this program",
         )
         .with_hint("pass the plugin to `Builder::native`, or use kind = \"process\"")),
-        _ => worker(to, candidate, manifest),
+        #[cfg(feature = "worker")]
+        (place, _) => to.opener.open(place, manifest),
+        #[cfg(not(feature = "worker"))]
+        (_, run) => Err(unsupported(run.kind())),
     }
 }
 
-#[cfg(feature = "worker")]
-use super::worker::open as worker;
-
-#[cfg(not(feature = "worker"))]
-fn worker(
-    _: &Admission<'_>,
-    _: &Candidate,
-    manifest: Manifest,
-) -> Result<Arc<dyn Plugin>, Diagnostic> {
-    Err(unsupported(manifest.run.kind()))
-}
-
-pub(super) fn refused(error: &OpenError) -> Diagnostic {
+fn refused(error: &OpenError) -> Diagnostic {
     Diagnostic::error(error.code(), error.to_string())
 }
 
@@ -61,7 +52,7 @@ pub(super) fn unsupported(kind: &str) -> Diagnostic {
 }
 
 /// A plugin without code: it declares, and answers nothing.
-struct Declaring(Manifest);
+struct Declaring(Arc<Manifest>);
 
 impl Plugin for Declaring {
     fn manifest(&self) -> &Manifest {

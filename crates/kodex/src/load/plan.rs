@@ -28,7 +28,7 @@ pub(crate) struct Plan {
     /// Folders in which programs are looked for.
     pub(crate) search_path: Vec<PathBuf>,
     /// Variables that plugins may ask for by name.
-    pub(crate) variables: HashMap<OsString, OsString>,
+    pub(crate) variables: Arc<HashMap<OsString, OsString>>,
     #[cfg(feature = "worker")]
     pub(crate) python: Option<Python>,
 }
@@ -130,16 +130,22 @@ impl Plan {
         None
     }
 
-    /// Contexts by plugin name, each with the default laid under it.
+    /// What Python plugins are configured with while they are inspected: the default, and for those
+    /// with a context of their own that with the default laid under it.
     #[cfg(feature = "worker")]
-    pub(crate) fn contexts(&self) -> Json {
+    pub(crate) fn contexts(&self) -> kodex_backend::python::Contexts {
+        let contexts = kodex_backend::python::Contexts::new(self.default_context.clone());
         let own = self
             .settings
             .iter()
             .filter(|(_, settings)| settings.context != Json::object());
         let merged =
             own.map(|(name, settings)| (name.clone(), self.context_of(settings).into_value()));
-        Json::from(Value::Object(merged.collect()))
+        let by_name: serde_json::Map<_, _> = merged.collect();
+        match by_name.is_empty() {
+            true => contexts,
+            false => contexts.with_names(Json::from(Value::Object(by_name))),
+        }
     }
 
     /// What the user says about a plugin.

@@ -1,42 +1,72 @@
 //! Plugins that declare themselves in Python code: their manifests come from the cache, and what
 //! the cache does not know from an inspector process.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
-use kodex_backend::python::{Declarant, Declarations, InspectError, Inspection};
-use kodex_plugin::{Diagnostic, Json, manifest};
+use kodex_backend::python::{Answer, Declarant, Declarations, InspectError};
+use kodex_plugin::{Diagnostic, manifest};
 
-use super::{Candidate, Declared, Judged, Place, Plan, Scope, worker::not_configured};
+use super::{Candidate, Judged, Place, Plan, Scope, manifest::declared, worker::not_configured};
 use crate::{
     observe::{Record, Status},
     runtime::Shared,
 };
 
-/// Learns what the candidates declare.
+/// What Python plugins declare, in the order of the candidates.
+pub(super) enum Declared {
+    /// Nothing: why, for each of them.
+    Refused(Diagnostic),
+    /// One answer for each.
+    Answers(std::vec::IntoIter<Answer>),
+}
+
+impl Declared {
+    /// Judges the next candidate.
+    pub(super) fn next(&mut self, candidate: &Candidate) -> Judged {
+        match self {
+            Self::Refused(found) => Err(error(candidate, found.clone())),
+            Self::Answers(answers) => match answers.next() {
+                Some(answer) => judge(candidate, answer),
+                None => {
+                    let text = "the inspector said nothing about it";
+                    Err(error(candidate, Diagnostic::error("internal", text)))
+                }
+            },
+        }
+    }
+}
+
+fn error(candidate: &Candidate, found: Diagnostic) -> Record {
+    Record::refused(&candidate.source, Status::Error, found)
+}
+
+/// Learns what the Python plugins among the candidates declare.
 pub(super) async fn inspect(
     shared: &Arc<Shared>,
     plan: &Plan,
     scope: &Scope,
-    candidates: Vec<(usize, Candidate)>,
-) -> Vec<(usize, Judged)> {
-    if candidates.is_empty() {
-        return Vec::new();
+    candidates: &[Candidate],
+) -> Declared {
+    let mut folder = Folder::default();
+    let declarant = |candidate: &Candidate| declarant(candidate, &mut folder);
+    let declarants: Vec<_> = candidates.iter().filter_map(declarant).collect();
+    if declarants.is_empty() {
+        return Declared::Answers(Vec::new().into_iter());
     }
     let (Some(python), Some(interpreter)) = (&plan.python, &scope.interpreter) else {
-        return refuse_all(candidates, &not_configured());
+        return Declared::Refused(not_configured());
     };
     let interpreter = match interpreter {
         Ok(interpreter) => interpreter,
-        Err(found) => return refuse_all(candidates, found),
+        Err(found) => return Declared::Refused(found.clone()),
     };
-    let contexts = plan.contexts();
-    let declarants: Vec<_> = candidates
-        .iter()
-        .map(|(_, candidate)| declarant(plan, candidate, &contexts))
-        .collect();
     let declarations = Declarations {
         interpreter,
         sdk: &scope.sdk,
+        contexts: &plan.contexts(),
         cache_dir: &python.cache_dir,
         deadline: python.inspect_timeout,
         fresh_failures: python.retry_failures,
@@ -46,67 +76,55 @@ pub(super) async fn inspect(
     for found in declared.diagnostics {
         tracing::warn!(code = %found.code, "{}", found.message);
     }
-    let judge = |((index, candidate), inspection)| (index, judge(candidate, inspection));
-    candidates
-        .into_iter()
-        .zip(declared.inspections)
-        .map(judge)
-        .collect()
+    Declared::Answers(declared.answers.into_iter())
 }
 
-fn refuse_all(candidates: Vec<(usize, Candidate)>, found: &Diagnostic) -> Vec<(usize, Judged)> {
-    let refuse = |candidate: Candidate| {
-        Err(Record::refused(
-            &candidate.source,
-            Status::Error,
-            found.clone(),
-        ))
-    };
-    candidates
-        .into_iter()
-        .map(|(index, candidate)| (index, refuse(candidate)))
-        .collect()
-}
-
-fn declarant(plan: &Plan, candidate: &Candidate, contexts: &Json) -> Declarant {
-    let context = plan.default_context.clone();
-    let declarant = match &candidate.place {
+fn declarant(candidate: &Candidate, folder: &mut Folder) -> Option<Declarant> {
+    match &candidate.place {
         Place::PythonObject {
             object,
             site_dir,
             file,
-        } => Declarant::object(object.clone(), site_dir.clone(), file.clone(), context),
-        Place::PythonFile(file) | Place::Manifest { file, .. } => Declarant::file(
-            std::path::absolute(file).unwrap_or_else(|_| file.clone()),
-            context,
-        ),
-        Place::Native(_) => Declarant::file(Path::new("/").to_owned(), context),
-    };
-    match contexts == &Json::object() {
-        true => declarant,
-        false => declarant.with_contexts(contexts.clone()),
+        } => Some(Declarant::object(
+            object.clone(),
+            site_dir.clone(),
+            file.clone(),
+        )),
+        Place::PythonFile(file) => Some(Declarant::file(folder.absolute(file))),
+        Place::Manifest { .. } | Place::Native(_) => None,
     }
 }
 
-fn judge(candidate: Candidate, inspection: Inspection) -> Judged {
-    let json = inspection.map_err(|error| refused(&candidate, error))?;
-    let mut parsed = manifest::parse_json(json.text(), &candidate.source, true);
+/// The last folder that was made absolute, with its absolute path.
+#[derive(Default)]
+struct Folder(Option<(PathBuf, PathBuf)>);
+
+impl Folder {
+    fn absolute(&mut self, file: &Path) -> PathBuf {
+        let (Some(folder), Some(name)) = (file.parent(), file.file_name()) else {
+            return std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+        };
+        if let Some((known, absolute)) = &self.0
+            && known.as_os_str() == folder.as_os_str()
+        {
+            return absolute.join(name);
+        }
+        let absolute = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+        let parent = absolute.parent().unwrap_or(folder).to_owned();
+        self.0 = Some((folder.to_owned(), parent));
+        absolute
+    }
+}
+
+fn judge(candidate: &Candidate, answer: Answer) -> Judged {
+    let declaration = answer.map_err(|error| refused(candidate, error))?;
+    let mut parsed = manifest::parse_json(declaration.text(), &candidate.source, true);
     // Places lie in the JSON form, which nobody wrote; in the Python file they would mislead.
     parsed
         .diagnostics
         .iter_mut()
         .for_each(|found| found.position = None);
-    match parsed.manifest {
-        Some(manifest) => Ok(Declared {
-            candidate,
-            manifest,
-            notes: parsed.diagnostics,
-        }),
-        None => Err(Record::refused_for_all(
-            &candidate.source,
-            parsed.diagnostics,
-        )),
-    }
+    declared(candidate, parsed)
 }
 
 /// A module without `get_plugin()` was perhaps never meant as a plugin; everything else is an error.

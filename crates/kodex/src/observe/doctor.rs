@@ -84,7 +84,7 @@ pub(crate) fn doctor(shared: &Shared, current: &Current, plan: &Plan) -> Doctor 
         .map(|slot| describe(shared, slot))
         .collect();
     let mut findings = Vec::new();
-    for record in &current.records {
+    for record in current.records.iter() {
         findings.extend(record.diagnostics.iter().map(|found| Finding {
             source: record.source.clone(),
             diagnostic: found.clone(),
@@ -116,7 +116,7 @@ pub(crate) fn doctor(shared: &Shared, current: &Current, plan: &Plan) -> Doctor 
             .all(|finding| finding.diagnostic.severity < Severity::Error),
         findings,
         plugins,
-        ledger: current.records.clone(),
+        ledger: current.records.to_vec(),
         python: plan.python_found(),
         generation: current.generation,
         breaker_transitions: shared.n_transitions.load(Ordering::Relaxed),

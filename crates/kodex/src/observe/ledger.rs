@@ -36,9 +36,9 @@ pub struct Record {
 impl Record {
     /// A candidate that made it.
     #[must_use]
-    pub fn loaded(source: &str, plugin: &str, diagnostics: Vec<Diagnostic>) -> Self {
+    pub fn loaded(source: impl Into<String>, plugin: &str, diagnostics: Vec<Diagnostic>) -> Self {
         Self {
-            source: source.to_owned(),
+            source: source.into(),
             plugin_name: plugin.to_owned(),
             status: Status::Loaded,
             message: "ok".to_owned(),

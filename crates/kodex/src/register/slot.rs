@@ -22,7 +22,7 @@ use crate::{
 /// One plugin, alive in a runtime.
 pub(crate) struct Slot {
     pub(crate) name: PluginName,
-    pub(crate) manifest: Manifest,
+    pub(crate) manifest: Arc<Manifest>,
     pub(crate) plugin: Arc<dyn Plugin>,
     pub(crate) source: String,
     /// What a reload compares to decide whether the plugin's files are still the same; nothing when
@@ -76,12 +76,12 @@ const OVERFLOW: &str = "*";
 impl Slot {
     pub(crate) fn new(
         plugin: Arc<dyn Plugin>,
+        manifest: Arc<Manifest>,
         source: String,
         fingerprint: Option<u64>,
         settings: PluginSettings,
         context: Json,
     ) -> Self {
-        let manifest = plugin.manifest().clone();
         Self {
             name: manifest.name.clone(),
             manifest,

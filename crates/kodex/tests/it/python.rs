@@ -151,6 +151,7 @@ async fn first_runtime_plugins_answer_in_discovery_order_and_fail_by_name() {
     );
     let ledger: Vec<_> = runtime
         .ledger()
+        .to_vec()
         .into_iter()
         .map(|r| (r.plugin_name, r.status, r.message))
         .collect();

@@ -63,6 +63,7 @@ async fn places_that_are_no_plugin_directory_are_told_apart() {
         .expect("a runtime");
     let codes: Vec<_> = runtime
         .ledger()
+        .to_vec()
         .into_iter()
         .map(|record| {
             (

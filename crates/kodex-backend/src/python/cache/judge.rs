@@ -1,15 +1,16 @@
 //! Which of a cache's entries still hold.
 
-use std::{collections::HashMap, path::PathBuf};
+use std::{borrow::Cow, cell::OnceCell, collections::HashMap, path::PathBuf, sync::Arc};
 
 use kodex_plugin::Json;
 
 use super::{
-    Item, Lookup, digest,
-    file::Entry,
-    signature::{Signature, Stamp, signatures},
+    Answer, Item, Lookup,
+    declaration::Declaration,
+    digest,
+    file::{Entry, Outcome},
+    signature::{Folder, Signature, Stamp},
 };
-use crate::python::Inspection;
 
 /// What becomes of an entry when the file is written.
 #[derive(Debug)]
@@ -21,100 +22,149 @@ pub(super) enum Fate {
     Replaced,
 }
 
-/// What is needed to make an entry of an item.
+/// What is needed to make an entry of an item that is not known.
 #[derive(Debug)]
 pub(super) struct Pending {
     pub(super) name: String,
-    pub(super) context: String,
+    pub(super) context: Arc<str>,
     pub(super) paths: Option<String>,
     pub(super) watched: Vec<PathBuf>,
     /// Of the content before it is inspected; none when it cannot be cached.
     pub(super) stamp: Option<Stamp>,
-    pub(super) inspection: Option<Inspection>,
+    pub(super) answer: Option<Answer>,
 }
 
-/// Judges one item after another against the entries of a file.
+/// Judges one item after another against the lines of a file.
 pub(super) struct Judge<'a> {
     pub(super) lookup: &'a Lookup<'a>,
-    pub(super) sites: String,
+    /// The whole file.
+    pub(super) text: &'a Arc<String>,
+    pub(super) lines: &'a [&'a str],
+    /// Where the next entry is expected: most listings ask in the order of the last one.
+    pub(super) next: usize,
+    /// Where each entry stands, for when they do not.
+    pub(super) by_name: OnceCell<HashMap<(Cow<'a, str>, &'a str), usize>>,
+    /// Looks at files of the folder that most of them lie in.
+    pub(super) folder: Folder,
+    pub(super) sites: OnceCell<String>,
     pub(super) fates: Vec<Fate>,
-    pub(super) known: Vec<Option<Inspection>>,
-    pub(super) items: Vec<Pending>,
     /// The last context and its digest; mostly all items have the same.
-    pub(super) last: Option<(String, String)>,
+    pub(super) last: Option<(String, Arc<str>)>,
 }
 
-impl Judge<'_> {
-    pub(super) fn item(
-        &mut self,
-        item: &Item<'_>,
-        entries: &[Entry<'_>],
-        by_name: &HashMap<(&str, &str), usize>,
-    ) {
-        let mut pending = Pending {
-            name: item.name.clone().into_owned(),
-            context: self.context_digest(item.context),
-            paths: paths_digest(item),
-            watched: item.watched.clone(),
-            stamp: None,
-            inspection: None,
+impl<'a> Judge<'a> {
+    /// What is known of an item, or what an entry for it needs.
+    pub(super) fn item(&mut self, item: &Item<'_>) -> Result<Answer, Pending> {
+        let context = self.context_digest(item.context);
+        let paths = paths_digest(item);
+        let found = match item.watched.is_empty() {
+            true => None,
+            false => self.find(&item.name, &context),
         };
-        let found = by_name
-            .get(&(pending.name.as_str(), pending.context.as_str()))
-            .copied();
-        let known = match found {
+        let stamp = match found {
             _ if item.watched.is_empty() => None,
-            Some(n) => self.entry(n, &entries[n], &mut pending),
-            None => {
-                pending.stamp = Stamp::read(&pending.watched);
-                None
-            }
-        };
-        self.known.push(known);
-        self.items.push(pending);
-    }
-
-    fn entry(&mut self, n: usize, entry: &Entry<'_>, pending: &mut Pending) -> Option<Inspection> {
-        let files = signatures(&pending.watched)?;
-        let proven =
-            entry.is_proven_by(&files) && entry.paths.as_deref() == pending.paths.as_deref();
-        let stamp = match proven {
-            true => Stamp {
-                files,
-                sha256: entry.sha256.clone().into_owned(),
+            Some((n, entry)) => match self.entry(n, &entry, item, paths.as_deref()) {
+                Ok(answer) => return Ok(answer),
+                Err(stamp) => stamp,
             },
-            false => Stamp::read(&pending.watched)?,
+            None => Stamp::read(&item.watched),
         };
-        let same =
-            stamp.sha256 == entry.sha256 && entry.paths.as_deref() == pending.paths.as_deref();
-        let known = same.then(|| self.outcome(entry)).flatten();
-        self.fates[n] = match (&known, proven) {
-            (None, _) => Fate::Replaced,
-            (Some(_), true) => Fate::Kept,
-            (Some(_), false) => Fate::Renewed(stamp.files.clone()),
-        };
-        pending.stamp = Some(stamp);
-        known
+        Err(Pending {
+            name: item.name.clone().into_owned(),
+            context,
+            paths,
+            watched: item.watched.clone().into_owned(),
+            stamp,
+            answer: None,
+        })
     }
 
-    fn outcome(&self, entry: &Entry<'_>) -> Option<Inspection> {
-        match (&entry.manifest, &entry.failure) {
-            (Some(manifest), _) => Some(Ok(Json::checked((*manifest).to_owned()))),
-            (None, Some(failure)) => {
-                let believed = failure.is_believed(&self.sites, self.lookup.now_unix_ms);
-                (believed && !self.lookup.fresh_failures).then(|| Err(failure.error()))
+    fn find(&mut self, name: &str, context: &str) -> Option<(usize, Entry<'a>)> {
+        let is_it = |entry: &Entry<'_>| entry.of == name && entry.context == context;
+        let expected = self.lines.get(self.next).and_then(|line| Entry::read(line));
+        if let Some(entry) = expected.filter(is_it) {
+            self.next += 1;
+            return Some((self.next - 1, entry));
+        }
+        let lines = self.lines;
+        let places = || {
+            let entries = lines.iter().enumerate();
+            let read = |(n, line): (usize, &&'a str)| {
+                Entry::read(line).map(|entry| ((entry.of, entry.context), n))
+            };
+            entries.filter_map(read).collect::<HashMap<_, _>>()
+        };
+        // The key of a map is looked up by a key of the same kind.
+        let key: (Cow<'_, str>, &str) = (Cow::Borrowed(name), context);
+        let n = *self.by_name.get_or_init(places).get(&key)?;
+        self.next = n + 1;
+        Some((n, Entry::read(lines[n])?))
+    }
+
+    /// What the entry says, if it still holds; otherwise the stamp of what is there now.
+    fn entry(
+        &mut self,
+        n: usize,
+        entry: &Entry<'a>,
+        item: &Item<'_>,
+        paths: Option<&str>,
+    ) -> Result<Answer, Option<Stamp>> {
+        let Some(files) = self.folder.signatures(&item.watched) else {
+            return Err(None);
+        };
+        let same_paths = entry.paths == paths;
+        if same_paths && entry.is_proven_by(&files) {
+            return match self.answer(entry) {
+                Some(answer) => {
+                    self.fates[n] = Fate::Kept;
+                    Ok(answer)
+                }
+                None => {
+                    self.fates[n] = Fate::Replaced;
+                    let sha256 = entry.sha256.to_owned();
+                    let files = files.to_vec();
+                    Err(Some(Stamp { files, sha256 }))
+                }
+            };
+        }
+        let Some(stamp) = Stamp::read(&item.watched) else {
+            return Err(None);
+        };
+        let same = same_paths && stamp.sha256 == entry.sha256;
+        match self.answer(entry).filter(|_| same) {
+            Some(answer) => {
+                self.fates[n] = Fate::Renewed(stamp.files);
+                Ok(answer)
             }
-            (None, None) => None,
+            None => {
+                self.fates[n] = Fate::Replaced;
+                Err(Some(stamp))
+            }
         }
     }
 
-    fn context_digest(&mut self, context: &Json) -> String {
+    fn answer(&self, entry: &Entry<'a>) -> Option<Answer> {
+        match &entry.outcome {
+            Outcome::Declared(manifest) => Declaration::within(self.text, manifest).map(Ok),
+            Outcome::Failed(failure) => {
+                let believed = failure.is_believed(self.sites(), self.lookup.now_unix_ms);
+                (believed && !self.lookup.fresh_failures).then(|| Err(failure.error()))
+            }
+        }
+    }
+
+    fn sites(&self) -> &str {
+        self.sites
+            .get_or_init(|| super::times_of(self.lookup.site_dirs))
+    }
+
+    fn context_digest(&mut self, context: &Json) -> Arc<str> {
         let text = context.text();
         match &self.last {
-            Some((last, digest)) if last == text => digest.clone(),
+            Some((last, digest)) if last == text => Arc::clone(digest),
             _ => {
-                let digest = digest(&[text.as_bytes()])[..32].to_owned();
-                self.last = Some((text.to_owned(), digest.clone()));
+                let digest: Arc<str> = digest(&[text.as_bytes()])[..32].into();
+                self.last = Some((text.to_owned(), Arc::clone(&digest)));
                 digest
             }
         }
@@ -122,7 +172,7 @@ impl Judge<'_> {
 }
 
 fn paths_digest(item: &Item<'_>) -> Option<String> {
-    if let [one] = item.watched.as_slice()
+    if let [one] = &*item.watched
         && one.as_os_str() == item.name.as_ref()
     {
         return None;

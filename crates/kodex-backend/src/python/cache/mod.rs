@@ -8,34 +8,41 @@
 //!
 //! There is one file for each plugin directory or site directory, interpreter and SDK. It
 //! is replaced whole by a rename, so a reader sees the old or the new one and an interrupted write
-//! leaves the old. It is not synced to the disk: what a power failure garbles is a file that does
-//! not parse, which is ignored, reported and written again.
+//! leaves the old. It is not synced to the disk: what a power failure garbles is a file whose checksum
+//! is wrong, which is ignored, reported and written again.
 //!
 //! It inspects nothing itself. A change of what a plugin's code looks at beside its watched files (a
 //! module that it imports, a file that it reads) is not noticed until a watched file changes.
 
+mod declaration;
 mod file;
 mod judge;
 mod signature;
 
 use std::{
     borrow::Cow,
-    collections::HashMap,
+    cell::OnceCell,
+    collections::BTreeMap,
     ffi::OsString,
     fs, io,
     os::unix::fs::{DirBuilderExt, MetadataExt},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
-use file::{CacheFile, Entry, FORMAT, Failed};
+pub use declaration::Declaration;
+use file::{Entry, FORMAT, Outcome};
 use judge::{Fate, Judge, Pending};
 use kodex_plugin::{Diagnostic, Json};
 use sha2::{Digest, Sha256};
-use signature::{Stamp, signatures};
+use signature::{Folder, Signatures, Stamp, signatures};
 
-use super::{Identity, InspectError, Inspection};
+use super::{Identity, InspectError};
 
-/// A thousand plugins take about 700 KB.
+/// What a source declares, or why that is not known.
+pub type Answer = Result<Declaration, InspectError>;
+
+/// A thousand plugins take about 500 KB.
 const FILE_BYTES: u64 = 64 << 20;
 
 /// Entries in one file. What is not asked for any more is dropped beyond this.
@@ -74,7 +81,7 @@ pub struct Item<'a> {
     /// The context that it is inspected with.
     pub context: &'a Json,
     /// The files whose content the answer depends on. None: the answer is not cached.
-    pub watched: Vec<PathBuf>,
+    pub watched: Cow<'a, [PathBuf]>,
 }
 
 /// How to look up.
@@ -98,15 +105,16 @@ pub struct Cache {
 #[derive(Debug)]
 pub struct Pass {
     /// What is known, for each item; inspect the others.
-    pub known: Vec<Option<Inspection>>,
+    pub known: Vec<Option<Answer>>,
     /// What is wrong with the cache.
     pub diagnostics: Vec<Diagnostic>,
     path: PathBuf,
     key: String,
-    text: String,
+    text: Arc<String>,
     /// What becomes of the entries in `text`, by place.
     fates: Vec<Fate>,
-    items: Vec<Pending>,
+    /// The items that are not known, by place.
+    pending: BTreeMap<usize, Pending>,
     now_unix_ms: u64,
     sites: String,
     changed: bool,
@@ -123,45 +131,55 @@ impl Cache {
 
     /// Looks up what is known of the items.
     #[must_use]
-    pub fn lookup(&self, key: &Key<'_>, items: &[Item<'_>], lookup: &Lookup<'_>) -> Pass {
-        let key = key.text();
+    pub fn lookup<'a>(
+        &self,
+        key: &Key<'_>,
+        items: impl ExactSizeIterator<Item = Item<'a>>,
+        lookup: &Lookup<'_>,
+    ) -> Pass {
+        let (root, key) = (key.root, key.text());
         let path = self
             .dir
-            .join(format!("{}.json", &digest(&[key.as_bytes()])[..32]));
+            .join(format!("{}.cache", &digest(&[key.as_bytes()])[..32]));
         let mut diagnostics = Vec::new();
         let text = read_file(&path).unwrap_or_else(|why| {
             diagnostics.push(ignored(&path, &why));
             String::new()
         });
-        let entries = parse(&text, &key).unwrap_or_else(|why| {
-            diagnostics.push(ignored(&path, &why));
+        let text = Arc::new(text);
+        let lines = file::lines(&text, &key).unwrap_or_else(|why| {
+            diagnostics.push(ignored(&path, why));
             Vec::new()
         });
         let mut judge = Judge {
             lookup,
-            sites: times_of(lookup.site_dirs),
-            fates: entries.iter().map(|_| Fate::Idle).collect(),
-            known: Vec::with_capacity(items.len()),
-            items: Vec::with_capacity(items.len()),
+            text: &text,
+            lines: &lines,
+            next: 0,
+            by_name: OnceCell::new(),
+            folder: Folder::open(root),
+            sites: OnceCell::new(),
+            fates: lines.iter().map(|_| Fate::Idle).collect(),
             last: None,
         };
-        let by_name = entries
-            .iter()
-            .enumerate()
-            .map(|(n, entry)| ((entry.of.as_ref(), entry.context.as_ref()), n));
-        let by_name: HashMap<(&str, &str), usize> = by_name.collect();
-        for item in items {
-            judge.item(item, &entries, &by_name);
+        let mut pending = BTreeMap::new();
+        let mut known = Vec::with_capacity(items.len());
+        for (n, item) in items.enumerate() {
+            known.push(match judge.item(&item) {
+                Ok(answer) => Some(answer),
+                Err(unknown) => {
+                    pending.insert(n, unknown);
+                    None
+                }
+            });
         }
-        let Judge {
-            sites,
-            fates,
-            known,
-            items,
-            ..
-        } = judge;
-        drop(by_name);
-        drop(entries);
+        let Judge { sites, fates, .. } = judge;
+        let sites = match pending.is_empty() {
+            true => String::new(),
+            false => sites
+                .into_inner()
+                .unwrap_or_else(|| times_of(lookup.site_dirs)),
+        };
         Pass {
             // A damaged file is written again even if there is nothing to put into it: it would be
             // reported forever.
@@ -174,7 +192,7 @@ impl Cache {
             key,
             text,
             fates,
-            items,
+            pending,
             sites,
         }
     }
@@ -185,10 +203,7 @@ impl Cache {
         if !pass.changed {
             return None;
         }
-        let written = serde_json::to_vec(&pass.file())
-            .map_err(io::Error::other)
-            .and_then(|bytes| self.replace(&pass.path, &bytes));
-        let error = written.err()?;
+        let error = self.replace(&pass.path, pass.file().as_bytes()).err()?;
         Some(
             Diagnostic::warning(
                 "cache.manifests.write",
@@ -231,11 +246,11 @@ impl Cache {
 impl Pass {
     /// Adds what the inspector said of an item. Failures that say nothing about the source, and
     /// sources that changed while they were inspected, are not kept.
-    pub fn record(&mut self, n: usize, inspection: &Inspection) {
-        let Some(pending) = self.items.get_mut(n) else {
+    pub fn record(&mut self, n: usize, answer: &Answer) {
+        let Some(pending) = self.pending.get_mut(&n) else {
             return;
         };
-        let tells = match inspection {
+        let tells = match answer {
             Ok(_) => true,
             Err(error) => {
                 ![InspectError::INSPECTOR, InspectError::REQUEST].contains(&error.code.as_ref())
@@ -243,26 +258,26 @@ impl Pass {
         };
         let unchanged = |stamp: &Stamp| signatures(&pending.watched).as_ref() == Some(&stamp.files);
         if tells && pending.stamp.as_ref().is_some_and(unchanged) {
-            pending.inspection = Some(inspection.clone());
+            pending.answer = Some(answer.clone());
             self.changed = true;
         }
     }
 
     /// The file as it should be.
-    fn file(&self) -> CacheFile<'_> {
-        let mut entries: Vec<Entry<'_>> = self
-            .items
-            .iter()
-            .filter_map(|item| self.fresh(item))
-            .collect();
-        // It was parsed when it was read; what did not parse then gives nothing again.
-        let old = parse(&self.text, &self.key).unwrap_or_default();
+    fn file(&self) -> String {
+        let fresh = self.pending.values().filter_map(|item| self.fresh(item));
+        let mut entries: Vec<Entry<'_>> = fresh.collect();
+        // Its form was checked when it was read; what was wrong then gives nothing again.
+        let old = file::lines(&self.text, &self.key).unwrap_or_default();
         let mut idle = Vec::new();
-        for (mut entry, fate) in old.into_iter().zip(&self.fates) {
+        for (line, fate) in old.into_iter().zip(&self.fates) {
+            let Some(mut entry) = Entry::read(line) else {
+                continue;
+            };
             match fate {
                 Fate::Kept => entries.push(entry),
                 Fate::Renewed(files) => {
-                    entry.files.clone_from(files);
+                    entry.files = Signatures::Taken(Cow::Borrowed(files));
                     entry.read_at_ms = self.now_unix_ms;
                     entries.push(entry);
                 }
@@ -274,27 +289,22 @@ impl Pass {
         idle.sort_by_key(|entry| std::cmp::Reverse(entry.read_at_ms));
         idle.truncate(MAX_ENTRIES.saturating_sub(entries.len()));
         idle.retain(|entry| !entry.of.starts_with('/') || Path::new(entry.of.as_ref()).exists());
+        // A listing asks in the order of the names, and finds them fastest in it.
+        entries.sort_by(|a, b| a.of.cmp(&b.of));
         entries.extend(idle);
-        CacheFile {
-            key: Cow::Borrowed(&self.key),
-            entries,
-        }
+        file::text(&self.key, entries)
     }
 
     fn fresh<'a>(&'a self, item: &'a Pending) -> Option<Entry<'a>> {
-        let (stamp, inspection) = (item.stamp.as_ref()?, item.inspection.as_ref()?);
+        let (stamp, answer) = (item.stamp.as_ref()?, item.answer.as_ref()?);
         Some(Entry {
             of: Cow::Borrowed(&item.name),
-            context: Cow::Borrowed(&item.context),
-            paths: item.paths.as_deref().map(Cow::Borrowed),
-            files: stamp.files.clone(),
-            sha256: Cow::Borrowed(&stamp.sha256),
+            context: &item.context,
+            paths: item.paths.as_deref(),
+            sha256: &stamp.sha256,
             read_at_ms: self.now_unix_ms,
-            manifest: inspection.as_ref().ok().map(Json::raw),
-            failure: inspection
-                .as_ref()
-                .err()
-                .map(|error| Failed::new(error, self.sites.clone(), self.now_unix_ms)),
+            files: Signatures::Taken(Cow::Borrowed(&stamp.files)),
+            outcome: Outcome::of(answer, &self.sites, self.now_unix_ms),
         })
     }
 }
@@ -312,17 +322,6 @@ fn read_file(path: &Path) -> Result<String, String> {
         Ok(bytes) if bytes.len() as u64 > FILE_BYTES => Err("it is too large".into()),
         Ok(bytes) => String::from_utf8(bytes).map_err(|_| "it is no UTF-8".into()),
         Err(error) if io::Error::kind(&error) == io::ErrorKind::NotFound => Ok(String::new()),
-        Err(error) => Err(error.to_string()),
-    }
-}
-
-fn parse<'a>(text: &'a str, key: &str) -> Result<Vec<Entry<'a>>, String> {
-    if text.is_empty() {
-        return Ok(Vec::new());
-    }
-    match serde_json::from_str::<CacheFile<'_>>(text) {
-        Ok(file) if file.key == key => Ok(file.entries),
-        Ok(_) => Err("it belongs to something else".into()),
         Err(error) => Err(error.to_string()),
     }
 }

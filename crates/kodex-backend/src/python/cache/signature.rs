@@ -1,13 +1,16 @@
 //! What the file system says of a file, and when that is proof of an unchanged content.
 
 use std::{
+    borrow::Cow,
+    fmt,
     fs::{self, Metadata},
     io::{self, Read},
-    os::unix::fs::MetadataExt,
+    ops::Deref,
+    os::{fd::OwnedFd, unix::fs::MetadataExt},
     path::{Path, PathBuf},
 };
 
-use serde::{Deserialize, Serialize};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use sha2::{Digest, Sha256};
 
 /// A file larger than this is no plugin's source; it is inspected anew each time.
@@ -23,18 +26,37 @@ const COARSE_STEP_MS: u64 = 2_000;
 const MS: i64 = 1_000_000;
 
 /// Size, times and inode of a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Signature(u64, i64, i64, u64);
 
 impl Signature {
     fn of(file: &Metadata) -> Self {
-        let ns = |seconds: i64, rest: i64| seconds.saturating_mul(1_000 * MS).saturating_add(rest);
         Self(
             file.size(),
-            ns(file.mtime(), file.mtime_nsec()),
-            ns(file.ctime(), file.ctime_nsec()),
+            in_ns(file.mtime(), file.mtime_nsec()),
+            in_ns(file.ctime(), file.ctime_nsec()),
             file.ino(),
         )
+    }
+
+    fn of_stat(file: &Stat) -> Option<Self> {
+        let is_file = FileType::from_raw_mode(file.st_mode) == FileType::RegularFile;
+        let time = |seconds, rest| Some(in_ns(seconds, i64::try_from(rest).ok()?));
+        let size = u64::try_from(file.st_size).ok()?;
+        let mtime = time(file.st_mtime, file.st_mtime_nsec)?;
+        let ctime = time(file.st_ctime, file.st_ctime_nsec)?;
+        is_file.then_some(Self(size, mtime, ctime, file.st_ino))
+    }
+
+    /// Reads `size,mtime,ctime,inode`.
+    fn read(text: &str) -> Option<Self> {
+        let mut numbers = text.splitn(4, ',');
+        Some(Self(
+            numbers.next()?.parse().ok()?,
+            numbers.next()?.parse().ok()?,
+            numbers.next()?.parse().ok()?,
+            numbers.next()?.parse().ok()?,
+        ))
     }
 
     /// Whether the file's last change lies so far before the moment at which it was read that a
@@ -50,6 +72,93 @@ impl Signature {
         };
         let changed_at_ms = u64::try_from(mtime.max(ctime) / MS).unwrap_or(0);
         changed_at_ms.saturating_add(step) < read_at_ms
+    }
+}
+
+fn in_ns(seconds: i64, rest: i64) -> i64 {
+    seconds.saturating_mul(1_000 * MS).saturating_add(rest)
+}
+
+/// Signatures, as a cache file has them or as they were just taken.
+#[derive(Debug, Clone)]
+pub(super) enum Signatures<'a> {
+    Text(&'a str),
+    Taken(Cow<'a, [Signature]>),
+}
+
+impl PartialEq<[Signature]> for Signatures<'_> {
+    fn eq(&self, files: &[Signature]) -> bool {
+        match self {
+            Self::Taken(own) => **own == *files,
+            Self::Text(text) => {
+                let mut texts = text.split(';');
+                files
+                    .iter()
+                    .all(|file| texts.next().and_then(Signature::read) == Some(*file))
+                    && texts.next().is_none()
+            }
+        }
+    }
+}
+
+impl fmt::Display for Signatures<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => f.write_str(text),
+            Self::Taken(files) => {
+                for (n, Signature(size, mtime, ctime, inode)) in files.iter().enumerate() {
+                    let border = if n == 0 { "" } else { ";" };
+                    write!(f, "{border}{size},{mtime},{ctime},{inode}")?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Takes signatures of files in one folder, which is opened once: a path is then not followed from
+/// the root for every file.
+#[derive(Debug)]
+pub(super) struct Folder {
+    path: PathBuf,
+    open: Option<OwnedFd>,
+}
+
+/// The signatures of some files; nearly always it is one.
+pub(super) enum Found {
+    One([Signature; 1]),
+    Many(Vec<Signature>),
+}
+
+impl Deref for Found {
+    type Target = [Signature];
+
+    fn deref(&self) -> &[Signature] {
+        match self {
+            Self::One(one) => one,
+            Self::Many(many) => many,
+        }
+    }
+}
+
+impl Folder {
+    pub(super) fn open(path: &Path) -> Self {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Self {
+            path: path.to_owned(),
+            open: rustix::fs::open(path, flags, Mode::empty()).ok(),
+        }
+    }
+
+    /// What [`signatures`] gives.
+    pub(super) fn signatures(&self, files: &[PathBuf]) -> Option<Found> {
+        match (files, &self.open) {
+            ([file], Some(folder)) if file.parent() == Some(&self.path) => {
+                let found = rustix::fs::statat(folder, file.file_name()?, AtFlags::empty()).ok()?;
+                Some(Found::One([Signature::of_stat(&found)?]))
+            }
+            _ => signatures(files).map(Found::Many),
+        }
     }
 }
 
