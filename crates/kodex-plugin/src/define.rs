@@ -8,7 +8,7 @@ use crate::{
     manifest::{Database, Run, Subscription, Version},
 };
 
-type Answer = Arc<dyn for<'a> Fn(Request<'a>) -> Result<Reply, PluginError> + Send + Sync>;
+type Answer = Box<dyn for<'a> Fn(Request<'a>) -> Call<'a, Reply> + Send + Sync>;
 
 /// One hook or tool and its code. The first one of a name counts.
 struct Handler {
@@ -24,6 +24,7 @@ struct Handler {
 pub struct Define {
     manifest: Result<Manifest, NameError>,
     handlers: Vec<Handler>,
+    migrations: &'static [(&'static str, &'static str)],
 }
 
 impl std::fmt::Debug for Define {
@@ -44,6 +45,7 @@ impl Define {
         Self {
             manifest,
             handlers: Vec::new(),
+            migrations: &[],
         }
     }
 
@@ -82,7 +84,7 @@ impl Define {
             self.handlers.push(Handler {
                 kind: RequestKind::Hook,
                 name,
-                answer: Arc::new(answer),
+                answer: at_once(answer),
             });
             manifest.hooks.push(subscription);
         }
@@ -101,7 +103,7 @@ impl Define {
             self.handlers.push(Handler {
                 kind: RequestKind::Tool,
                 name,
-                answer: Arc::new(answer),
+                answer: at_once(answer),
             });
             manifest.tools.push(tool);
         }
@@ -117,17 +119,19 @@ impl Define {
         self.handlers.push(Handler {
             kind: RequestKind::Step,
             name: name.to_owned(),
-            answer: Arc::new(answer),
+            answer: at_once(answer),
         });
         self
     }
 
-    /// Declares a database with its folder of migrations.
+    /// Declares a database with its migrations: the names of the files and their texts, most often by
+    /// `include_str!`.
     #[must_use]
-    pub fn database(mut self, migrations: &str) -> Self {
+    pub fn database(mut self, migrations: &'static [(&'static str, &'static str)]) -> Self {
+        self.migrations = migrations;
         if let Ok(manifest) = &mut self.manifest {
             manifest.database = Some(Database {
-                migrations: migrations.to_owned(),
+                migrations: "migrations".to_owned(),
                 renamed_from: None,
             });
         }
@@ -142,6 +146,7 @@ impl Define {
         Ok(Arc::new(Defined {
             manifest: self.manifest?,
             handlers: self.handlers,
+            migrations: self.migrations,
         }))
     }
 }
@@ -163,12 +168,26 @@ impl Tool {
     }
 }
 
+/// A closure as the trait wants it. Its reply comes into being where the caller wants it, because
+/// moving what was written a moment ago costs more than the call.
+fn at_once<F>(answer: F) -> Answer
+where
+    F: for<'a> Fn(Request<'a>) -> Result<Reply, PluginError> + Send + Sync + 'static,
+{
+    Box::new(move |request| Call::Ready(answer(request)))
+}
+
 struct Defined {
     manifest: Manifest,
     handlers: Vec<Handler>,
+    migrations: &'static [(&'static str, &'static str)],
 }
 
 impl Plugin for Defined {
+    fn migrations(&self) -> &'static [(&'static str, &'static str)] {
+        self.migrations
+    }
+
     fn manifest(&self) -> &Manifest {
         &self.manifest
     }
@@ -178,10 +197,9 @@ impl Plugin for Defined {
         let answers = |handler: &&Handler| {
             handler.kind == request.kind && (handler.name == request.name || handler.name == "*")
         };
-        let found = self.handlers.iter().find(answers);
-        Call::Ready(match found {
+        match self.handlers.iter().find(answers) {
             Some(handler) => (handler.answer)(request),
-            None => Ok(Reply::nothing()),
-        })
+            None => Call::Ready(Ok(Reply::nothing())),
+        }
     }
 }

@@ -28,6 +28,12 @@ pub trait Plugin: Send + Sync + 'static {
         Call::Ready(Ok(()))
     }
 
+    /// The plugin's migrations, names and texts, for a plugin that is linked into the host and declares
+    /// a database. Others have a folder.
+    fn migrations(&self) -> &'static [(&'static str, &'static str)] {
+        &[]
+    }
+
     /// Answers one request.
     ///
     /// # Errors

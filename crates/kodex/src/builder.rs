@@ -8,6 +8,7 @@ use std::{
 };
 
 use kodex_plugin::{Clock, Json, Plugin};
+use kodex_store::Store;
 use tokio::{runtime::Handle, sync::Semaphore};
 
 use crate::{
@@ -43,6 +44,7 @@ pub struct Builder {
     plan: Plan,
     guard: GuardSettings,
     clock: Option<Arc<dyn Clock>>,
+    store: Option<Arc<dyn Store>>,
 }
 
 impl std::fmt::Debug for Builder {
@@ -133,6 +135,14 @@ impl Builder {
         self
     }
 
+    /// Where plugins keep their tables and values. Without one, plugins that declare a database do not
+    /// start, and the others have no state.
+    #[must_use]
+    pub fn store(mut self, store: Arc<dyn Store>) -> Self {
+        self.store = Some(store);
+        self
+    }
+
     /// Another clock than the machine's.
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
@@ -151,6 +161,7 @@ impl Builder {
             places: Semaphore::new(self.guard.concurrency),
             guard: self.guard,
             tasks: Tasks::new(handle),
+            store: self.store,
             n_transitions: AtomicU64::new(0),
             n_gates_unavailable: AtomicU64::new(0),
         });

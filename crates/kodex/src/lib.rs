@@ -29,12 +29,14 @@ mod clock;
 pub mod discover;
 mod dispatch;
 mod host;
+mod journal;
 mod load;
 mod observe;
 mod register;
 mod runtime;
 mod settings;
 mod tasks;
+mod upgrade;
 
 pub use builder::Builder;
 pub use clock::SystemClock;
@@ -45,6 +47,7 @@ pub use dispatch::{
 #[cfg(feature = "worker")]
 pub use kodex_backend::{CODES as WORKER_CODES, Code as WorkerCode, python};
 pub use kodex_plugin::hook::{Decision, Verdict};
+pub use kodex_store as store;
 pub use kodex_plugin::{
     self as contract, Call, Combine, Context, Define, Diagnostic, Failure, Hook, Json, JsonError,
     Limits, Manifest, Plugin, PluginError, PluginName, Position, Reply, Request, RequestKind,
@@ -59,3 +62,7 @@ pub use observe::{
 };
 pub use runtime::{Reloaded, Runtime};
 pub use settings::{GuardSettings, PluginSettings};
+pub use upgrade::{
+    Kept, PluginUpgrade, StepCounts, StepReport, StepState, UpgradeError, UpgradeEvent, UpgradeOptions,
+    UpgradeReport,
+};

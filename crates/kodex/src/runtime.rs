@@ -10,6 +10,7 @@ use std::{
 };
 
 use kodex_plugin::{Clock, Failure, Hook, Json, Manifest, PluginError, Tool};
+use kodex_store::Store;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tracing::Instrument as _;
 
@@ -28,6 +29,8 @@ pub(crate) struct Shared {
     pub(crate) guard: GuardSettings,
     pub(crate) places: Semaphore,
     pub(crate) tasks: Tasks,
+    /// Where plugins keep what they own; none for a runtime that offers no database and no state.
+    pub(crate) store: Option<Arc<dyn Store>>,
     pub(crate) n_transitions: AtomicU64,
     pub(crate) n_gates_unavailable: AtomicU64,
 }
@@ -371,6 +374,10 @@ impl Runtime {
             .await;
     }
 
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.inner.shared
+    }
+
     pub(crate) fn current(&self) -> Arc<Current> {
         self.inner
             .current
@@ -380,7 +387,7 @@ impl Runtime {
     }
 }
 
-async fn stop(slot: &Slot) {
+pub(crate) async fn stop(slot: &Slot) {
     if !slot.is_active() {
         return;
     }

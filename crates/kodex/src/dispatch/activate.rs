@@ -35,14 +35,15 @@ pub(crate) fn start(shared: &Shared, slot: &Arc<Slot>) {
     *state = Activation::Running(told);
     drop(state);
     let (slot, timeout) = (slot.clone(), shared.guard.activation_timeout);
+    let host = Arc::new(PluginHost::of(shared, &slot));
     let context = Context {
         plugin: slot.name.clone(),
         config: slot.context.clone(),
         grants: Vec::new(),
-        host: Arc::new(PluginHost::new(slot.name.clone(), shared.clock.clone())),
+        host: host.clone(),
     };
     shared.tasks.spawn(async move {
-        let result = match tokio::time::timeout(timeout, activate(&slot, context)).await {
+        let result = match tokio::time::timeout(timeout, activate(&slot, &host, context)).await {
             Ok(result) => result,
             Err(_) => Err(PluginError::new(
                 Failure::Timeout,
@@ -63,7 +64,11 @@ pub(crate) fn start(shared: &Shared, slot: &Arc<Slot>) {
     });
 }
 
-async fn activate(slot: &Slot, context: Context) -> Result<(), PluginError> {
+async fn activate(slot: &Slot, host: &PluginHost, context: Context) -> Result<(), PluginError> {
+    // A database whose journal is behind is not handed out, so the plugin is not started either.
+    if let Err(error) = host.is_ready().await {
+        return Err(PluginError::new(Failure::Unavailable, error.code, error.message));
+    }
     match catch_unwind(AssertUnwindSafe(|| slot.plugin.activate(context))) {
         Ok(Call::Ready(result)) => result,
         Ok(Call::Pending(future)) => future.await,

@@ -2,40 +2,110 @@
 //!
 //! Every service checks its permission here. The clock and the log need none: every plugin has them.
 
+mod database;
+mod state;
+
 use std::sync::Arc;
 
 use kodex_plugin::{
     Clock, Host, HostCall, HostError, Json, PluginName,
     host::LogLevel,
-    wire::{Now, method},
+    wire::{Now, method, store::method as store_method},
 };
+use kodex_store::{Store, StoreError};
+use serde::{Serialize, de::DeserializeOwned};
 
-/// The way back from one plugin.
+use crate::{register::Slot, runtime::Shared};
+
+pub(crate) use database::Database;
+use state::Values;
+
+/// The way back from one plugin. There is one builder of it for every path: calls, tools, upgrade.
 pub(crate) struct PluginHost {
     plugin: PluginName,
     clock: Arc<dyn Clock>,
+    database: Result<Database, HostError>,
+    state: Result<Values, HostError>,
 }
 
 impl PluginHost {
-    pub(crate) fn new(plugin: PluginName, clock: Arc<dyn Clock>) -> Self {
-        Self { plugin, clock }
+    /// The host of a plugin that serves calls.
+    pub(crate) fn of(shared: &Shared, slot: &Slot) -> Self {
+        let plugin = slot.name.clone();
+        let database = match (&slot.journal, &shared.store) {
+            (None, _) => Err(undeclared(&plugin)),
+            (Some(_), None) => Err(no_store(&plugin)),
+            (Some(journal), Some(store)) => Ok(Database::new(
+                plugin.clone(),
+                store.clone(),
+                shared.clock.clone(),
+                Some(journal.clone()),
+                shared.guard.limits.frame_bytes,
+            )),
+        };
+        Self::new(plugin, shared.clock.clone(), shared.store.clone(), database)
+    }
+
+    pub(crate) fn new(
+        plugin: PluginName,
+        clock: Arc<dyn Clock>,
+        store: Option<Arc<dyn Store>>,
+        database: Result<Database, HostError>,
+    ) -> Self {
+        let state = store.map(|store| Values::new(plugin.clone(), store));
+        Self {
+            state: state.ok_or_else(|| no_store(&plugin)),
+            plugin,
+            clock,
+            database,
+        }
+    }
+
+    /// Fails when the plugin declares a database whose journal is behind, so that it is refused before
+    /// its first call and not in the middle of one.
+    pub(crate) async fn is_ready(&self) -> Result<(), HostError> {
+        match &self.database {
+            Ok(database) => database.namespace().await.map(drop),
+            Err(error) if error.code == "db.undeclared" => Ok(()),
+            Err(error) => Err(error.clone()),
+        }
     }
 
     fn now(&self) -> Result<Json, HostError> {
-        Json::of(&Now {
+        written(&Now {
             unix_ms: self.clock.unix_ms(),
         })
-        .map_err(|error| HostError::new("internal", error.to_string()))
+    }
+
+    async fn serve(&self, method: &str, params: Json) -> Result<Json, HostError> {
+        match method {
+            method::CLOCK_NOW => self.now(),
+            _ if method.starts_with("db/") => match &self.database {
+                Ok(database) => database.serve(method, &params).await,
+                Err(error) => Err(error.clone()),
+            },
+            _ if method.starts_with("state/") => match &self.state {
+                Ok(state) => state.serve(method, &params).await,
+                Err(error) => Err(error.clone()),
+            },
+            store_method::STEP_PROGRESS => {
+                let text = "step/progress is there inside a data step of an upgrade alone";
+                Err(HostError::new("step.not_running", text))
+            }
+            unknown => Err(HostError::unknown_method(unknown)),
+        }
     }
 }
 
 impl Host for PluginHost {
-    fn request<'a>(&'a self, method: &'a str, _: Json) -> HostCall<'a> {
-        let answer = match method {
-            method::CLOCK_NOW => self.now(),
-            unknown => Err(HostError::unknown_method(unknown)),
-        };
-        Box::pin(std::future::ready(answer))
+    fn request<'a>(&'a self, method: &'a str, params: Json) -> HostCall<'a> {
+        Box::pin(self.serve(method, params))
+    }
+
+    fn ended(&self, number: u64) {
+        if let Ok(database) = &self.database {
+            database.ended(number);
+        }
     }
 
     fn log(&self, level: LogLevel, message: &str, fields: &Json) {
@@ -47,4 +117,35 @@ impl Host for PluginHost {
             LogLevel::Error => tracing::error!(target: "kodex::plugin", plugin, %message, ?fields),
         }
     }
+}
+
+/// The error for a plugin in a runtime that was given no store.
+pub(crate) fn no_store(plugin: &PluginName) -> HostError {
+    let text = format!(
+        "plugin {plugin} wants to store something, but this runtime was given no store; call `Builder::store`"
+    );
+    HostError::new("store.not_configured", text)
+}
+
+fn undeclared(plugin: &PluginName) -> HostError {
+    let text = format!(
+        "plugin {plugin} declares no database; add a [database] table with `migrations` to its manifest"
+    );
+    HostError::new("db.undeclared", text)
+}
+
+fn read<T: DeserializeOwned>(method: &str, params: &Json) -> Result<T, HostError> {
+    params
+        .to()
+        .map_err(|error| HostError::new("params.invalid", format!("{method}: {error}")))
+}
+
+fn written(result: &impl Serialize) -> Result<Json, HostError> {
+    let raw = serde_json::value::to_raw_value(result);
+    raw.map(Json::checked)
+        .map_err(|error| HostError::new("internal", error.to_string()))
+}
+
+fn refused(error: StoreError) -> HostError {
+    HostError::new(error.code(), error.to_string())
 }

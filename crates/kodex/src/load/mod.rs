@@ -22,6 +22,7 @@ pub(crate) use plan::{Plan, Scope};
 
 use crate::{
     discover::{self, Candidate, Place},
+    journal::Journal,
     observe::{Reason, Record, Status},
     register::Slot,
     runtime::Shared,
@@ -131,6 +132,7 @@ fn admit(to: &Admission<'_>, candidate: Candidate, declared: Declared, loaded: &
         return refuse(record, Some(name.as_str()), loaded);
     }
     let context = to.plan.context_of(&settings);
+    let journal = Journal::of(&place, &manifest).map(Arc::new);
     let fingerprint = (!to.plan.one_shot).then(|| fingerprint::of(&place));
     let is_same = |slot: &&Arc<Slot>| {
         slot.source == source
@@ -150,6 +152,7 @@ fn admit(to: &Admission<'_>, candidate: Candidate, declared: Declared, loaded: &
                 plugin,
                 manifest,
                 source,
+                journal,
                 fingerprint,
                 settings,
                 context,
@@ -175,6 +178,9 @@ fn admit(to: &Admission<'_>, candidate: Candidate, declared: Declared, loaded: &
     }
 }
 
+/// The name under which the runtime itself keeps locks in the store.
+pub(crate) const RESERVED_NAME: &str = "kodex";
+
 /// Whether the settings enable a plugin and its name is free.
 fn may_join(
     source: &str,
@@ -196,6 +202,13 @@ fn may_join(
             plugin_name: name.to_string(),
             ..record
         });
+    }
+    if name.as_str() == RESERVED_NAME {
+        let text = "the name 'kodex' is the runtime's own";
+        let found = Diagnostic::error("load.name.reserved", text)
+            .with_plugin(name.as_str())
+            .with_hint("give the plugin another name");
+        return Err(Record::refused(source, Status::Error, found));
     }
     let Some(first) = loaded.names.get(name.as_str()) else {
         return Ok(());

@@ -16,6 +16,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::{
     dispatch::{Breaker, Ended, Permit, Transition, observed::Told},
+    journal::Journal,
     settings::{GuardSettings, PluginSettings},
 };
 
@@ -25,6 +26,8 @@ pub(crate) struct Slot {
     pub(crate) manifest: Arc<Manifest>,
     pub(crate) plugin: Arc<dyn Plugin>,
     pub(crate) source: String,
+    /// Where its migrations are, when it declares a database.
+    pub(crate) journal: Option<Arc<Journal>>,
     /// What a reload compares to decide whether the plugin's files are still the same; nothing when
     /// nobody will reload.
     pub(crate) fingerprint: Option<u64>,
@@ -78,6 +81,7 @@ impl Slot {
         plugin: Arc<dyn Plugin>,
         manifest: Arc<Manifest>,
         source: String,
+        journal: Option<Arc<Journal>>,
         fingerprint: Option<u64>,
         settings: PluginSettings,
         context: Json,
@@ -87,6 +91,7 @@ impl Slot {
             manifest,
             plugin,
             source,
+            journal,
             fingerprint,
             settings,
             context,

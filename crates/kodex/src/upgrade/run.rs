@@ -1,0 +1,260 @@
+//! Applies what was planned, under one lock.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use kodex_plugin::{PluginName, wire::store::StepCounts};
+use kodex_store::{Step, Store, StoreError, journal::StepKind, state::Lease};
+
+use super::{
+    PluginUpgrade, StepReport, StepState, UpgradeError, UpgradeEvent, UpgradeOptions,
+    UpgradeReport,
+    plan::{self, OnePlugin},
+    report,
+    step::Stepping,
+};
+use crate::runtime::{Current, Shared};
+
+/// How long the lock is held without being renewed: as long as a killed upgrade keeps others waiting.
+const LEASE_MS: u64 = 30_000;
+/// How often it is renewed.
+const RENEW_EVERY: Duration = Duration::from_secs(10);
+/// How often a waiting upgrade looks whether the other one has ended.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+const LOCK: &str = "upgrade";
+
+type Watch<'a> = &'a (dyn Fn(UpgradeEvent) + Send + Sync);
+
+/// Applies everything. Plans again under the lock, because another upgrade may just have ended.
+pub(super) async fn run(
+    shared: &Arc<Shared>,
+    store: Arc<dyn Store>,
+    current: &Current,
+    options: &UpgradeOptions,
+    baseline: Option<(PluginName, usize)>,
+    watch: Watch<'_>,
+) -> Result<UpgradeReport, UpgradeError> {
+    let owner = host();
+    let lease = lock(shared, &*store, &owner, options, watch).await?;
+    let lost = AtomicBool::new(false);
+    let work = async {
+        let planned = plan::plan(&*store, current).await?;
+        let mut work = Work {
+            shared,
+            store: &store,
+            options,
+            watch,
+            lost: &lost,
+            nth: 0,
+            n_pending: planned.n_pending(),
+        };
+        let mut report = UpgradeReport {
+            store: Some(store.place().to_owned()),
+            ..UpgradeReport::empty()
+        };
+        for one in &planned.plugins {
+            let n_baseline = baseline
+                .as_ref()
+                .filter(|(name, _)| *name == one.name)
+                .map_or(0, |(_, n)| *n);
+            report.plugins.push(work.plugin(one, n_baseline).await?);
+        }
+        report.kept = report::kept(&*store, current).await?;
+        Ok(report)
+    };
+    let renewing = async {
+        let mut lease = lease.clone();
+        loop {
+            tokio::time::sleep(RENEW_EVERY).await;
+            match store.state().renew(&owner, &lease, LEASE_MS).await {
+                Ok(renewed) => lease = renewed,
+                Err(StoreError::LeaseLost { .. }) => break,
+                // The next try may still come in time.
+                Err(error) => {
+                    tracing::warn!(code = error.code(), "renewing the upgrade's lock: {error}")
+                }
+            }
+        }
+        lost.store(true, Ordering::Relaxed);
+        std::future::pending::<()>().await;
+    };
+    let result = tokio::select! {
+        result = work => result,
+        () = renewing => unreachable!("renewing never ends"),
+    };
+    // A lock that cannot be given back runs out by itself.
+    if let Err(error) = store.state().unlock(&owner, &lease).await {
+        tracing::warn!(
+            code = error.code(),
+            "giving the upgrade's lock back: {error}"
+        );
+    }
+    result
+}
+
+/// The owner of the store's own locks. No plugin can have this name.
+fn host() -> PluginName {
+    PluginName::new(crate::load::RESERVED_NAME).expect("the reserved name is a good name")
+}
+
+async fn lock(
+    shared: &Shared,
+    store: &dyn Store,
+    owner: &PluginName,
+    options: &UpgradeOptions,
+    watch: Watch<'_>,
+) -> Result<Lease, UpgradeError> {
+    let begun_at = shared.clock.now();
+    let mut told = false;
+    loop {
+        match store.state().lock(owner, LOCK, LEASE_MS).await {
+            Ok(lease) => return Ok(lease),
+            Err(StoreError::Locked { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+        if !told {
+            told = true;
+            watch(UpgradeEvent::Waiting);
+        }
+        let waited = shared.clock.now().saturating_duration_since(begun_at);
+        if waited >= options.wait {
+            return Err(UpgradeError::Busy { waited });
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+struct Work<'a> {
+    shared: &'a Arc<Shared>,
+    store: &'a Arc<dyn Store>,
+    options: &'a UpgradeOptions,
+    watch: Watch<'a>,
+    lost: &'a AtomicBool,
+    nth: usize,
+    n_pending: usize,
+}
+
+impl Work<'_> {
+    async fn plugin(
+        &mut self,
+        one: &OnePlugin,
+        n_baseline: usize,
+    ) -> Result<PluginUpgrade, UpgradeError> {
+        let mut report = one.begin();
+        if let Some(from) = &one.renamed_from {
+            self.store.ledger().rename(from, &one.name).await?;
+            (self.watch)(UpgradeEvent::Renamed {
+                from: from.to_string(),
+                plugin: one.name.to_string(),
+            });
+        }
+        for step in &one.steps[..one.n_applied] {
+            report.push(report::existing(step.id(&one.name)));
+        }
+        let mut newest = one.newest.clone();
+        let mut stepping = Stepping::new(self.shared, self.store, one);
+        let mut result = Ok(());
+        for (at, step) in one.pending().iter().enumerate() {
+            match self
+                .step(one, step, newest.as_deref(), at < n_baseline, &mut stepping)
+                .await
+            {
+                Ok(done) => {
+                    newest = Some(done.id.clone());
+                    report.push(done);
+                }
+                Err(error) => {
+                    result = Err(error);
+                    break;
+                }
+            }
+        }
+        stepping.end().await;
+        result.map(|()| report)
+    }
+
+    async fn step(
+        &mut self,
+        one: &OnePlugin,
+        step: &Step,
+        after: Option<&str>,
+        baseline: bool,
+        stepping: &mut Stepping<'_>,
+    ) -> Result<StepReport, UpgradeError> {
+        let id = step.id(&one.name);
+        if self.lost.load(Ordering::Relaxed) {
+            return Err(UpgradeError::LockLost { id });
+        }
+        self.nth += 1;
+        let (nth, n_pending) = (self.nth, self.n_pending);
+        (self.watch)(UpgradeEvent::StepBegins {
+            id: id.clone(),
+            nth,
+            n_pending,
+        });
+        let begun_at: Instant = self.shared.clock.now();
+        let ledger = self.store.ledger();
+        let failed = |code: &str, message: String| UpgradeError::Step {
+            id: id.clone(),
+            plugin: one.name.to_string(),
+            code: code.to_owned(),
+            message,
+        };
+        let stored = |error: StoreError| failed(error.code(), error.to_string());
+        let (state, counts) = match step.kind {
+            _ if baseline => {
+                ledger
+                    .record(&one.name, step, after)
+                    .await
+                    .map_err(stored)?;
+                (
+                    StepState::Baseline,
+                    StepCounts {
+                        scanned: 1,
+                        existing: 1,
+                        ..StepCounts::default()
+                    },
+                )
+            }
+            StepKind::Sql | StepKind::Bare => {
+                ledger.apply(&one.name, step, after).await.map_err(stored)?;
+                (
+                    StepState::Applied,
+                    StepCounts {
+                        scanned: 1,
+                        migrated: 1,
+                        ..StepCounts::default()
+                    },
+                )
+            }
+            StepKind::Code => {
+                let run = stepping
+                    .run(step, self.options.step_timeout, self.watch)
+                    .await;
+                let counts = run.map_err(|error| failed(&error.code, error.message))?;
+                ledger
+                    .record(&one.name, step, after)
+                    .await
+                    .map_err(stored)?;
+                (StepState::Applied, counts)
+            }
+        };
+        let took = self.shared.clock.now().saturating_duration_since(begun_at);
+        (self.watch)(UpgradeEvent::StepEnds {
+            id: id.clone(),
+            counts,
+            took,
+        });
+        Ok(StepReport {
+            id,
+            state,
+            counts,
+            took_ms: kodex_plugin::clock::millis(took),
+        })
+    }
+}
