@@ -24,19 +24,51 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, Iterable, TypeVar
 
+    from ._db import AsyncDb, AsyncTransaction, Db, Row, Rows, Transaction, db
+    from ._state import AsyncState, Entry, Key, Lease, State, state
+    from ._step import Step
+    from ._values import Json
+
     Function = TypeVar("Function", bound=Callable[..., Any])
 
 __version__ = "0.1.0"
 __all__ = [
+    "AsyncDb",
+    "AsyncState",
+    "AsyncTransaction",
     "Cancelled",
     "Context",
+    "Db",
+    "DbConflict",
+    "DbConstraint",
+    "Entry",
     "HostError",
+    "Json",
+    "Key",
+    "Lease",
+    "LeaseLost",
     "Plugin",
+    "Row",
+    "Rows",
+    "State",
+    "StateLocked",
+    "Step",
     "ToolInputError",
+    "Transaction",
     "allow",
     "ask",
+    "db",
     "deny",
+    "state",
 ]
+
+#: Where the names live that most plugins never look at; each is loaded at the first look.
+_LATER = {
+    "_db": ("AsyncDb", "AsyncTransaction", "Db", "Row", "Rows", "Transaction", "db"),
+    "_state": ("AsyncState", "Entry", "Key", "Lease", "State", "state"),
+    "_step": ("Step",),
+    "_values": ("Json",),
+}
 
 _COROUTINE = 0x80
 
@@ -58,6 +90,49 @@ class HostError(Exception):
     def __init__(self, message: str, code: str = "host.failed"):
         super().__init__(message)
         self.code = code
+
+    @property
+    def is_retryable(self) -> bool:
+        """Whether the same may succeed a little later; a transaction begins again from its start."""
+        return self.code in ("db.conflict", "store.busy", "host.busy", "state.locked")
+
+
+class DbConstraint(HostError):
+    """A constraint of the plugin's own tables refused a row."""
+
+
+class DbConflict(HostError):
+    """The transaction ran into another one; run it again from its start."""
+
+
+class StateLocked(HostError):
+    """Somebody else holds the lock."""
+
+
+class LeaseLost(HostError):
+    """The lock is no longer held, so nothing was changed."""
+
+
+_ERRORS = {
+    "db.constraint": DbConstraint,
+    "db.conflict": DbConflict,
+    "state.locked": StateLocked,
+    "state.lease_lost": LeaseLost,
+}
+
+
+def host_error(message, code):
+    """The error for a stable code."""
+    return _ERRORS.get(code, HostError)(message, code)
+
+
+def __getattr__(name):
+    for module, names in _LATER.items():
+        if name in names:
+            found = getattr(__import__(f"{__name__}.{module}", fromlist=[name]), name)
+            globals()[name] = found
+            return found
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def allow() -> dict:
@@ -127,9 +202,9 @@ class Context:
     __slots__ = ("kind", "name", "_link", "_due")
 
     def __init__(self, link, kind, name, due):
-        #: ``hook``, ``tool`` or ``activate``.
+        #: ``hook``, ``tool``, ``step`` or ``activate``.
         self.kind: str = kind
-        #: The name of the hook or tool.
+        #: The name of the hook, tool or step.
         self.name: str = name
         self._link = link
         self._due = due
@@ -158,6 +233,20 @@ class Context:
     def clock(self) -> Clock:
         """The host's clock."""
         return self._link.clock_door
+
+    @property
+    def db(self) -> Db:
+        """The plugin's own database; ``ctx.db.aio`` in ``async def`` handlers."""
+        from ._db import Db
+
+        return Db(self._link)
+
+    @property
+    def state(self) -> State:
+        """The plugin's own values by key; ``ctx.state.aio`` in ``async def`` handlers."""
+        from ._state import State
+
+        return State(self._link)
 
     @property
     def remaining(self) -> float:
@@ -196,6 +285,7 @@ class Plugin:
         self._tools = []
         self._permissions = []
         self._needs = []
+        self._database = None
         self._functions = {}
         self._on_activate = []
         self._on_deactivate = []
@@ -269,6 +359,23 @@ class Plugin:
 
         return declare
 
+    def step(self, name: str) -> Callable[[Function], Function]:
+        """Declares that the function is a data step of the journal; it takes a ``Step``.
+
+        ``name`` is that of the file, up to the first dot, whose header says ``-- kodex: code``.
+        The function returns its counters (``scanned``, ``migrated``, ``existing``, ``missing``,
+        ``skipped``) or ``None``, and must be able to run again after a crash.
+        """
+        if not (len(name) > 5 and name[:4].isdigit() and name[4] == "_" and "." not in name):
+            raise ValueError(f"a step is named like its file, as in '0003_backfill', not {name!r}")
+
+        def declare(function):
+            self._add("step", name, function)
+            self._functions["step", name] = step_handler(function)
+            return function
+
+        return declare
+
     def on_activate(self, function: Function) -> Function:
         """Declares that the function runs once before the first call; it may take a ``Context``."""
         self._on_activate.append(function)
@@ -282,6 +389,15 @@ class Plugin:
     def permission(self, allow: str, reason: str = "") -> None:
         """Declares a permission that the plugin asks for, such as ``fs:read ${project}/**``."""
         self._permissions.append({"allow": allow, "reason": reason})
+
+    def database(self, migrations: str = "migrations", *, renamed_from: str | None = None) -> None:
+        """Declares that the plugin has a database, whose journal is this folder of SQL files.
+
+        ``renamed_from`` is an earlier name of the plugin, whose tables this one takes over.
+        """
+        self._database = {"migrations": migrations}
+        if renamed_from is not None:
+            self._database["renamed_from"] = renamed_from
 
     def requires(self, *programs: str) -> None:
         """Declares programs that must be on the machine."""
@@ -301,6 +417,8 @@ class Plugin:
         whole = {"manifest": 1, "plugin": plugin, "hook": [dict(row) for row in self._hooks]}
         whole["tool"] = [_finish_tool(row, function) for row, function in self._tools]
         whole["permission"] = [dict(row) for row in self._permissions]
+        if self._database is not None:
+            whole["database"] = dict(self._database)
         if self._needs:
             whole["requires"] = {"bin": list(self._needs)}
         return {key: value for key, value in whole.items() if value != []}
@@ -323,7 +441,7 @@ class Plugin:
         self._functions[kind, name] = Handler(function, context, coroutine)
 
     def find(self, kind: str, name: str) -> Handler | None:
-        """The handler of a hook or tool."""
+        """The handler of a hook, tool or step."""
         found = self._functions.get((kind, name))
         if found is None and kind == "hook":
             found = self._functions.get(("hook", "*"))
@@ -347,6 +465,27 @@ class Handler:
         self.run = run
         self.wants_context = wants_context
         self.is_async = is_async
+
+
+def step_handler(function):
+    """The handler for a function that takes a ``Step``."""
+    if is_coroutine(function):
+
+        async def run(payload, context):
+            from ._step import Step
+
+            step = Step(context, payload)
+            return step.reply(await function(step))
+
+        return Handler(run, True, True)
+
+    def run(payload, context):
+        from ._step import Step
+
+        step = Step(context, payload)
+        return step.reply(function(step))
+
+    return Handler(run, True, False)
 
 
 def _coroutines(results):

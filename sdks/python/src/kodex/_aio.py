@@ -6,6 +6,7 @@ Ordinary functions of such a plugin run between the coroutines, as they do witho
 import asyncio
 import os
 import sys
+from contextvars import ContextVar
 from time import monotonic
 
 from . import Cancelled
@@ -16,6 +17,8 @@ from ._frame import result_of
 
 #: How long running calls may take to end when the plugin is shut down.
 FAREWELL = 1.0
+
+_call = ContextVar("kodex_call", default=None)
 
 
 class Tasks:
@@ -89,6 +92,8 @@ class Tasks:
         self.cancelled.discard(ident)
 
     async def _answer(self, ident, params, run, arguments):
+        # A task has a context of its own, which goes into the threads and tasks that it starts.
+        _call.set(ident)
         try:
             text = answer_text(ident, await run(*arguments))
         except asyncio.CancelledError as error:
@@ -96,6 +101,11 @@ class Tasks:
         except BaseException as error:
             text = failure_text(ident, error, params)
         self.channel.answer(ident, text)
+
+    def call_id(self):
+        """The id of the call whose task, or a thread of it, runs this."""
+        ident = _call.get()
+        return ident if ident in self.running else None
 
     def cancel(self, ident):
         """Ends one call."""

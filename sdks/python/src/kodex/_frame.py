@@ -4,7 +4,7 @@ Nothing here reads, writes or knows plugins. What is refused is refused with the
 of ``contract/WIRE.md``.
 """
 
-from . import HostError
+from . import HostError, host_error
 from ._json import WHITE, dumps, loads_envelope, nests_deeper, scan
 
 FRAME_BYTES = 1 << 20
@@ -134,7 +134,7 @@ def result_of(message):
         raise HostError("the host answered with a malformed error")
     details = error.get("data")
     code = details.get("code") if type(details) is dict else None
-    raise HostError(str(error.get("message", "")), code or "host.failed")
+    raise host_error(str(error.get("message", "")), code or "host.failed")
 
 
 def shorten(text, size):

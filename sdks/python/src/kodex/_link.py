@@ -38,6 +38,14 @@ class HostLink:
             return self.request(method, params)
         return await self.worker.tasks.request(method, params)
 
+    def call_id(self):
+        """The id of the host's call that is being answered here, so that it can clean up after it."""
+        worker = self.worker
+        ident = worker.running if worker.deadline.is_mine() else None
+        if ident is None and worker.tasks is not None:
+            ident = worker.tasks.call_id()
+        return ident if type(ident) is int else None
+
     def log(self, level, message, fields):
         """Sends a line to the plugin's log."""
         try:

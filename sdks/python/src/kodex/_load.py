@@ -11,7 +11,7 @@ from _functools import partial
 from kodex_plugin_system.base import accept
 from kodex_plugin_system.errors import PluginValidationError
 
-from . import Handler, is_coroutine
+from . import Handler, is_coroutine, step_handler
 
 
 class LoadFailure(Exception):
@@ -125,7 +125,9 @@ class FirstRuntimePlugin:
     def __init__(self, plugin):
         self.plugin = plugin
         self.manifest = plugin.manifest
-        self.is_async = is_coroutine(plugin.handle_hook)
+        kind = type(plugin)
+        steps = [getattr(kind, name) for name in dir(kind) if name.startswith("step_")]
+        self.is_async = any(map(is_coroutine, [plugin.handle_hook, *steps]))
 
     def activate(self, link):
         """Passes the user's configuration."""
@@ -139,10 +141,14 @@ class FirstRuntimePlugin:
         return [done] if hasattr(done, "__await__") else []
 
     def find(self, kind, name):
-        """It answers every hook and has no tools."""
+        """It answers every hook, has no tools, and its step ``0003_x`` is ``step_0003_x``."""
+        if kind == "step":
+            step = getattr(self.plugin, f"step_{name}", None)
+            return step_handler(step) if callable(step) else None
         if kind != "hook":
             return None
-        return Handler(partial(self.plugin.handle_hook, name), False, self.is_async)
+        is_async = is_coroutine(self.plugin.handle_hook)
+        return Handler(partial(self.plugin.handle_hook, name), False, is_async)
 
 
 def _from_module(module, factory):

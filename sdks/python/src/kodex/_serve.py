@@ -7,7 +7,7 @@ import os
 import sys
 from time import monotonic, time
 
-from . import Cancelled, Context
+from . import Cancelled, Context, _scope
 from ._answer import answer_text, failure_of_load, failure_text, raised
 from ._channel import Channel, Closed, exit_now
 from ._deadline import Deadline
@@ -17,7 +17,7 @@ from ._link import HostLink
 from ._load import FirstRuntimePlugin, LoadFailure, add_paths, add_roots, is_declared, load
 
 CONTRACT = 1
-FEATURES = ("cancel", "clock", "log")
+FEATURES = ("cancel", "clock", "db", "log", "state", "step")
 #: After a call this long the host may already have cancelled the calls behind it.
 LONG_CALL = 0.02
 #: A deadline further in the past than this means that the clocks disagree; the span counts then.
@@ -126,7 +126,7 @@ class Worker:
         for bound in ("frame_bytes", "depth"):
             if type(limits) is dict and type(limits.get(bound)) is int:
                 setattr(self.channel, bound, limits[bound])
-        link = HostLink(self, params, offered)
+        link = _scope.active = HostLink(self, params, offered)
         if plugin.is_async:
             from ._aio import Tasks
 
@@ -221,7 +221,7 @@ class Worker:
             span, due = params["timeout_ms"] / 1000, params["deadline_unix_ms"] / 1000
         except (TypeError, KeyError):
             raise _misfit(params) from None
-        if type(name) is not str or kind not in ("hook", "tool"):
+        if type(name) is not str or kind not in ("hook", "tool", "step"):
             raise _misfit(params)
         handler = self.plugin.find(kind, name)
         if handler is None:
