@@ -37,8 +37,8 @@ pub(crate) struct Ask<'a> {
     pub(crate) slow_after: Duration,
     /// No answer is wanted after this, whatever the plugin's own timeout says.
     pub(crate) no_later_than: Option<Instant>,
-    /// Says whether a reply has the form that the hook demands.
-    pub(crate) check: fn(&Reply) -> Result<(), String>,
+    /// Says whether a reply has the form that the hook demands, where it demands one.
+    pub(crate) check: Option<fn(&Reply) -> Result<(), String>>,
 }
 
 /// The end of one guarded call.
@@ -50,57 +50,100 @@ pub(crate) struct Answer {
 
 type Answering<'a> = Pin<Box<dyn Future<Output = Result<Reply, PluginError>> + Send + 'a>>;
 
-/// Accepts every reply.
-#[inline]
-pub(crate) fn any_reply(_: &Reply) -> Result<(), String> {
-    Ok(())
-}
-
-/// A call that was made: its answer, or the way to wait for it.
-pub(crate) enum Asked<'a> {
-    Over(Answer),
+/// A call that was made: where its result went and when it ended, or the way to wait for it.
+pub(crate) enum Asked<'a, K> {
+    Over(K, Instant),
     Later(Pin<Box<dyn Future<Output = Answer> + Send + 'a>>),
 }
 
-/// Makes one call. `now` is the reading with which it starts.
+/// Makes one call. `now` is the reading with which it starts. A result that is there at once is
+/// handed to `keep` where it lies, because a reply is too large to be passed from hand to hand.
 ///
 /// The usual way stands here as a whole: the breaker is closed, a place is free, the plugin is
 /// active and answers at once. It has no guard values to drop, because nothing in it waits and a
 /// panic is caught.
 #[inline]
-pub(crate) fn ask<'a>(shared: &'a Shared, ask: &Ask<'a>, now: Instant) -> Asked<'a> {
+pub(crate) fn ask<'a, K>(
+    shared: &'a Shared,
+    ask: &Ask<'a>,
+    now: Instant,
+    keep: &mut impl FnMut(Result<Reply, PluginError>) -> K,
+) -> Asked<'a, K> {
     let slot = ask.slot;
     let is_usual = slot.is_active() && slot.n_open.load(Ordering::Relaxed) < 2;
     let Some(permit) = ask.cell.free_pass().filter(|_| is_usual) else {
-        return Asked::Later(Box::pin(
-            wait_then_call(shared, *ask, now).instrument(span(ask)),
-        ));
+        return unusual(shared, ask, now);
     };
     if !slot.has_place(shared.guard.limits.concurrency) {
-        return Asked::Later(Box::pin(
-            wait_then_call(shared, *ask, now).instrument(span(ask)),
-        ));
+        return unusual(shared, ask, now);
     }
-    let (called, deadline) = run(ask, now);
+    let deadline = deadline(ask, now);
+    let called = catch_unwind(AssertUnwindSafe(|| {
+        let call = ask.slot.plugin.call(request(ask, deadline));
+        // The clock is read before the answer is touched: what was written a moment ago is slow to be
+        // moved, and the reading gives it that moment.
+        let over_at = shared.clock.now();
+        let step = match call {
+            Call::Ready(Ok(reply)) => match refusal(shared, ask, &reply) {
+                None => Step::Kept(keep(Ok(reply))),
+                Some(error) => Step::Failed(error),
+            },
+            Call::Ready(Err(error)) => Step::Failed(error),
+            Call::Pending(future) => Step::Later(future),
+        };
+        (step, over_at)
+    }));
     match called {
-        Call::Ready(result) => {
+        Ok((Step::Kept(kept), over_at)) => {
             slot.leave();
-            let result = result.and_then(|reply| accept(shared, ask, reply));
-            Asked::Over(settle(shared, ask, permit, result, shared.clock.now(), now))
+            settle(shared, ask, permit, None, over_at, now);
+            Asked::Over(kept, over_at)
         }
-        Call::Pending(future) => {
-            let (place, watch) = (
-                Place(slot),
-                Watch {
-                    shared,
-                    ask: *ask,
-                    permit: Some(permit),
-                },
-            );
-            let answer = finish(watch, place, future, deadline, now);
-            Asked::Later(Box::pin(answer.instrument(span(ask))))
+        Ok((Step::Failed(error), over_at)) => {
+            slot.leave();
+            settle(shared, ask, permit, Some(&error), over_at, now);
+            Asked::Over(keep(Err(error)), over_at)
+        }
+        Ok((Step::Later(future), _)) => later(shared, ask, permit, future, deadline, now),
+        Err(panic) => {
+            slot.leave();
+            let (error, over_at) = (panicked(&*panic), shared.clock.now());
+            settle(shared, ask, permit, Some(&error), over_at, now);
+            Asked::Over(keep(Err(error)), over_at)
         }
     }
+}
+
+/// How far a call has come when the plugin returns.
+enum Step<'a, K> {
+    Kept(K),
+    Failed(PluginError),
+    Later(Answering<'a>),
+}
+
+#[cold]
+fn unusual<'a, K>(shared: &'a Shared, ask: &Ask<'a>, now: Instant) -> Asked<'a, K> {
+    Asked::Later(Box::pin(
+        wait_then_call(shared, *ask, now).instrument(span(ask)),
+    ))
+}
+
+#[cold]
+fn later<'a, K>(
+    shared: &'a Shared,
+    ask: &Ask<'a>,
+    permit: Permit,
+    future: Answering<'a>,
+    deadline: Deadline,
+    now: Instant,
+) -> Asked<'a, K> {
+    let watch = Watch {
+        shared,
+        ask: *ask,
+        permit: Some(permit),
+    };
+    let answer = finish(watch, Place(ask.slot), future, deadline, now);
+    Asked::Later(Box::pin(answer.instrument(span(ask))))
 }
 
 /// The span of a call that takes its time. A call that is answered at once stands in the span of its
@@ -116,37 +159,36 @@ fn span(ask: &Ask<'_>) -> tracing::Span {
 
 /// Makes one call and waits for its answer.
 pub(crate) async fn call(shared: &Shared, asked: Ask<'_>, now: Instant) -> Answer {
-    match ask(shared, &asked, now) {
-        Asked::Over(answer) => answer,
+    match ask(shared, &asked, now, &mut |result| result) {
+        Asked::Over(result, at) => Answer { result, at },
         Asked::Later(answer) => answer.await,
     }
 }
 
-/// Calls the plugin, catching its panic.
+/// When the answer is due: after the plugin's own time, or earlier when nobody wants it any more.
 #[inline]
-fn run<'a>(ask: &Ask<'a>, now: Instant) -> (Call<'a, Reply>, Deadline) {
+fn deadline(ask: &Ask<'_>, now: Instant) -> Deadline {
     let own = Deadline {
         at: now + ask.timeout,
         timeout: ask.timeout,
     };
-    let deadline = match ask.no_later_than {
+    match ask.no_later_than {
         Some(at) if at < own.at => Deadline {
             at,
             timeout: at.saturating_duration_since(now),
         },
         _ => own,
-    };
-    let request = Request {
+    }
+}
+
+#[inline]
+fn request<'a>(ask: &Ask<'a>, deadline: Deadline) -> Request<'a> {
+    Request {
         kind: ask.kind,
         name: ask.name,
         payload: ask.payload,
         deadline,
-    };
-    let called = catch_unwind(AssertUnwindSafe(|| ask.slot.plugin.call(request)));
-    (
-        called.unwrap_or_else(|panic| Call::Ready(Err(panicked(&*panic)))),
-        deadline,
-    )
+    }
 }
 
 /// Waits for an answer that was not there at once.
@@ -167,7 +209,7 @@ async fn finish(
         );
     let left = deadline.at.saturating_duration_since(shared.clock.now());
     let result = match tokio::time::timeout(left, polled).await {
-        Ok(result) => result.and_then(|reply| accept(shared, &watch.ask, reply)),
+        Ok(result) => accept(shared, &watch.ask, result),
         Err(_) => Err(PluginError::new(
             Failure::Timeout,
             "call.timeout",
@@ -206,13 +248,17 @@ async fn wait_then_call(shared: &Shared, ask: Ask<'_>, now: Instant) -> Answer {
     }
     // Waiting does not count against the plugin's own time.
     let started = shared.clock.now();
-    match run(&ask, started) {
-        (Call::Ready(result), _) => {
+    let deadline = deadline(&ask, started);
+    let called = catch_unwind(AssertUnwindSafe(|| {
+        ask.slot.plugin.call(request(&ask, deadline))
+    }));
+    match called.unwrap_or_else(|panic| Call::Ready(Err(panicked(&*panic)))) {
+        Call::Ready(result) => {
             drop(place);
-            let result = result.and_then(|reply| accept(shared, &ask, reply));
+            let result = accept(shared, &ask, result);
             watch.end(result, shared.clock.now(), started)
         }
-        (Call::Pending(future), deadline) => finish(watch, place, future, deadline, started).await,
+        Call::Pending(future) => finish(watch, place, future, deadline, started).await,
     }
 }
 
@@ -230,26 +276,37 @@ fn panicked(panic: &(dyn Any + Send)) -> PluginError {
     )
 }
 
+fn accept(
+    shared: &Shared,
+    ask: &Ask<'_>,
+    result: Result<Reply, PluginError>,
+) -> Result<Reply, PluginError> {
+    let reply = result?;
+    match refusal(shared, ask, &reply) {
+        None => Ok(reply),
+        Some(error) => Err(error),
+    }
+}
+
+/// Why a reply is not taken: it is too large, or has not the form that the hook demands.
 #[inline]
-fn accept(shared: &Shared, ask: &Ask<'_>, reply: Reply) -> Result<Reply, PluginError> {
+fn refusal(shared: &Shared, ask: &Ask<'_>, reply: &Reply) -> Option<PluginError> {
     if let Some(json) = &reply.0 {
         let (size, limit) = (json.size_hint(), shared.guard.limits.frame_bytes);
         if size > limit {
-            return Err(PluginError::new(
+            return Some(PluginError::new(
                 Failure::TooLarge,
                 "reply.too_large",
                 format!("the reply has {size} bytes or more; at most {limit} are allowed"),
             ));
         }
     }
-    match (ask.check)(&reply) {
-        Ok(()) => Ok(reply),
-        Err(text) => Err(PluginError::new(
-            Failure::InvalidReply,
-            "reply.invalid",
-            text,
-        )),
-    }
+    let text = ask.check?(reply).err()?;
+    Some(PluginError::new(
+        Failure::InvalidReply,
+        "reply.invalid",
+        text,
+    ))
 }
 
 fn admit(shared: &Shared, ask: Ask<'_>, now: Instant) -> Result<Permit, PluginError> {
@@ -293,40 +350,38 @@ struct Watch<'a> {
 
 impl Watch<'_> {
     fn end(mut self, result: Result<Reply, PluginError>, now: Instant, started: Instant) -> Answer {
-        match self.permit.take() {
-            Some(permit) => settle(self.shared, &self.ask, permit, result, now, started),
-            None => Answer { result, at: now },
+        if let Some(permit) = self.permit.take() {
+            let error = result.as_ref().err();
+            settle(self.shared, &self.ask, permit, error, now, started);
         }
+        Answer { result, at: now }
     }
 }
 
-/// Tells breaker and counters how a call ended.
+/// Tells breaker and counters how a call ended: well, or with an error.
 #[inline]
 fn settle(
     shared: &Shared,
     ask: &Ask<'_>,
     permit: Permit,
-    result: Result<Reply, PluginError>,
+    error: Option<&PluginError>,
     now: Instant,
     started: Instant,
-) -> Answer {
+) {
     let took = now.saturating_duration_since(started);
-    let ended = match &result {
-        Ok(_) if took > ask.slow_after => Ended::Slow,
-        Ok(_) => Ended::Ok,
-        Err(error) => ended(error.failure),
+    let ended = match error {
+        None if took > ask.slow_after => Ended::Slow,
+        None => Ended::Ok,
+        Some(error) => ended(error.failure),
     };
-    let transition = ask
-        .cell
-        .settle(permit, ended, result.as_ref().err(), took, now);
+    let transition = ask.cell.settle(permit, ended, error, took, now);
     if let Some(transition) = transition {
         tell(shared, ask.slot, ask.cell, transition);
     }
-    if let Err(error) = &result {
+    if let Some(error) = error {
         let plugin = ask.slot.name.as_str();
         tracing::debug!(plugin, key = %ask.cell.key, code = %error.code, "call failed: {error}");
     }
-    Answer { result, at: now }
 }
 
 impl Drop for Watch<'_> {
@@ -356,6 +411,7 @@ fn ended(failure: Failure) -> Ended {
     }
 }
 
+#[cold]
 fn tell(shared: &Shared, slot: &Slot, cell: &Cell, transition: Transition) {
     let was_open = transition.from != BreakerState::Closed;
     let is_open = transition.to != BreakerState::Closed;

@@ -100,17 +100,28 @@ impl<'a> Event<'a> {
             .filter(move |subscriber| offers(subscriber, wanted))
     }
 
-    /// Asks one subscriber. An answer that is there at once needs no future.
+    /// Asks one subscriber. An answer that is there at once is added to the entries; one that comes
+    /// later is awaited and added by [`Event::add`].
     #[inline]
-    fn ask<'b>(&'b self, to: &'b Subscriber, payload: &'b Json, now: Instant) -> guard::Asked<'b> {
+    fn ask<'b>(
+        &'b self,
+        entries: &mut Vec<Entry>,
+        to: &'b Subscriber,
+        payload: &'b Json,
+        now: Instant,
+    ) -> guard::Asked<'b, ()> {
+        let mut keep = |result| {
+            entries.push(Entry {
+                plugin: to.slot.name.clone(),
+                result,
+            });
+        };
         if self.no_later_than.is_some_and(|latest| latest <= now) {
             let text = "the event's time was over before this plugin's turn";
             let error = PluginError::new(Failure::BudgetSpent, "event.budget_spent", text);
             to.cell.refused(Failure::BudgetSpent);
-            return guard::Asked::Over(guard::Answer {
-                result: Err(error),
-                at: now,
-            });
+            keep(Err(error));
+            return guard::Asked::Over((), now);
         }
         let ask = guard::Ask {
             slot: &to.slot,
@@ -123,39 +134,47 @@ impl<'a> Event<'a> {
             no_later_than: self.no_later_than,
             // Asked to collect a gate's answers, any form will do.
             check: match self.combine {
-                Combine::Decide if !to.catch_all => combine::check_decision,
-                _ => guard::any_reply,
+                Combine::Decide if !to.catch_all => Some(combine::check_decision),
+                _ => None,
             },
         };
-        guard::ask(self.shared, &ask, now)
+        guard::ask(self.shared, &ask, now, &mut keep)
+    }
+
+    /// Adds an answer that was waited for, and says when it came.
+    fn add(entries: &mut Vec<Entry>, to: &Subscriber, answer: guard::Answer) -> Instant {
+        entries.push(Entry {
+            plugin: to.slot.name.clone(),
+            result: answer.result,
+        });
+        answer.at
+    }
+
+    /// With fail-fast, a failure of the plugin that was asked last ends the event.
+    #[inline]
+    fn go_on(&self, entries: &mut Vec<Entry>) -> Result<(), DispatchError> {
+        if self.options.fail_fast {
+            return self.stop_at_failure(entries);
+        }
+        Ok(())
+    }
+
+    fn stop_at_failure(&self, entries: &mut Vec<Entry>) -> Result<(), DispatchError> {
+        match entries.pop_if(|last| last.result.is_err()) {
+            Some(Entry {
+                plugin,
+                result: Err(error),
+            }) => Err(DispatchError::PluginFailed {
+                plugin,
+                hook: self.route.hook.clone(),
+                error,
+            }),
+            _ => Ok(()),
+        }
     }
 
     fn start(&self) -> Vec<Entry> {
         Vec::with_capacity(self.route.subscribers.len())
-    }
-
-    /// Keeps an answer; with fail-fast a failure ends the event.
-    #[inline]
-    fn keep(
-        &self,
-        entries: &mut Vec<Entry>,
-        to: &Subscriber,
-        result: Result<Reply, PluginError>,
-    ) -> Result<(), DispatchError> {
-        match result {
-            Err(error) if self.options.fail_fast => Err(DispatchError::PluginFailed {
-                plugin: to.slot.name.clone(),
-                hook: self.route.hook.clone(),
-                error,
-            }),
-            result => {
-                entries.push(Entry {
-                    plugin: to.slot.name.clone(),
-                    result,
-                });
-                Ok(())
-            }
-        }
     }
 
     fn finish(&self, entries: Vec<Entry>, folded: Folded) -> Outcome {
@@ -178,12 +197,11 @@ impl<'a> Event<'a> {
     async fn collect(&self, payload: &Json, mut now: Instant) -> Result<Outcome, DispatchError> {
         let mut entries = self.start();
         for to in self.subscribers() {
-            let answer = match self.ask(to, payload, now) {
-                guard::Asked::Over(answer) => answer,
-                guard::Asked::Later(answer) => answer.await,
+            now = match self.ask(&mut entries, to, payload, now) {
+                guard::Asked::Over((), at) => at,
+                guard::Asked::Later(answer) => Self::add(&mut entries, to, answer.await),
             };
-            now = answer.at;
-            self.keep(&mut entries, to, answer.result)?;
+            self.go_on(&mut entries)?;
         }
         Ok(self.finish(entries, Folded::Nothing))
     }
@@ -191,26 +209,27 @@ impl<'a> Event<'a> {
     async fn chain(&self, mut payload: Json, mut now: Instant) -> Result<Outcome, DispatchError> {
         let mut entries = self.start();
         for to in self.subscribers() {
-            let answer = match self.ask(to, &payload, now) {
-                guard::Asked::Over(answer) => answer,
-                guard::Asked::Later(answer) => answer.await,
+            now = match self.ask(&mut entries, to, &payload, now) {
+                guard::Asked::Over((), at) => at,
+                guard::Asked::Later(answer) => Self::add(&mut entries, to, answer.await),
             };
-            now = answer.at;
-            match &answer.result {
+            match last(&entries) {
                 // A plugin that is asked on every hook does not know this one's payload.
-                Ok(_) if to.catch_all => {}
-                Ok(reply) => payload = combine::next_payload(reply.clone()).unwrap_or(payload),
-                Err(error) if to.required => {
+                Some(Ok(_)) if to.catch_all => {}
+                Some(Ok(reply)) => {
+                    payload = combine::next_payload(reply.clone()).unwrap_or(payload);
+                }
+                Some(Err(error)) if to.required => {
                     let ruling = combine::unavailable(&to.slot.name, error);
                     self.shared
                         .n_gates_unavailable
                         .fetch_add(1, Ordering::Relaxed);
-                    self.keep(&mut entries, to, answer.result)?;
+                    self.go_on(&mut entries)?;
                     return Ok(self.finish(entries, Folded::Stopped(ruling)));
                 }
-                Err(_) => {}
+                Some(Err(_)) | None => {}
             }
-            self.keep(&mut entries, to, answer.result)?;
+            self.go_on(&mut entries)?;
         }
         Ok(self.finish(entries, Folded::Payload(payload)))
     }
@@ -219,18 +238,19 @@ impl<'a> Event<'a> {
         let mut entries = self.start();
         let mut ruling = Ruling::allow();
         for to in self.subscribers() {
-            let answer = match self.ask(to, payload, now) {
-                guard::Asked::Over(answer) => answer,
-                guard::Asked::Later(answer) => answer.await,
+            now = match self.ask(&mut entries, to, payload, now) {
+                guard::Asked::Over((), at) => at,
+                guard::Asked::Later(answer) => Self::add(&mut entries, to, answer.await),
             };
-            now = answer.at;
-            if answer.result.is_err() && !to.catch_all {
-                self.shared
-                    .n_gates_unavailable
-                    .fetch_add(1, Ordering::Relaxed);
+            if let Some(result) = last(&entries) {
+                if result.is_err() && !to.catch_all {
+                    self.shared
+                        .n_gates_unavailable
+                        .fetch_add(1, Ordering::Relaxed);
+                }
+                ruling = combine::decide(ruling, &to.slot.name, result, !to.catch_all);
             }
-            ruling = combine::decide(ruling, &to.slot.name, &answer.result, !to.catch_all);
-            self.keep(&mut entries, to, answer.result)?;
+            self.go_on(&mut entries)?;
             // Nothing beats a denial, so the rest need not be asked.
             if combine::is_final(&ruling) {
                 break;
@@ -242,23 +262,25 @@ impl<'a> Event<'a> {
     async fn first(&self, payload: &Json, mut now: Instant) -> Result<Outcome, DispatchError> {
         let mut entries = self.start();
         for to in self.subscribers() {
-            let answer = match self.ask(to, payload, now) {
-                guard::Asked::Over(answer) => answer,
-                guard::Asked::Later(answer) => answer.await,
+            now = match self.ask(&mut entries, to, payload, now) {
+                guard::Asked::Over((), at) => at,
+                guard::Asked::Later(answer) => Self::add(&mut entries, to, answer.await),
             };
-            now = answer.at;
-            let won = answer
-                .result
-                .as_ref()
-                .ok()
+            let won = last(&entries)
+                .and_then(|result| result.as_ref().ok())
                 .and_then(|reply| combine::next_payload(reply.clone()));
-            self.keep(&mut entries, to, answer.result)?;
+            self.go_on(&mut entries)?;
             if let Some(json) = won {
                 return Ok(self.finish(entries, Folded::Won(to.slot.name.clone(), json)));
             }
         }
         Ok(self.finish(entries, Folded::NobodyAnswered))
     }
+}
+
+/// What the plugin that was asked last has answered.
+fn last(entries: &[Entry]) -> Option<&Result<Reply, PluginError>> {
+    entries.last().map(|entry| &entry.result)
 }
 
 fn offers(subscriber: &Subscriber, wanted: Option<&str>) -> bool {

@@ -67,7 +67,7 @@ async fn drain(shared: Arc<Shared>, slot: Arc<Slot>, mut told: Told) {
             timeout: told.timeout,
             slow_after: told.timeout.mul_f64(shared.guard.breaker.slow_after),
             no_later_than: None,
-            check: guard::any_reply,
+            check: None,
         };
         guard::call(&shared, ask, shared.clock.now()).await;
         let mut observed = lock(&slot.observed);

@@ -133,7 +133,7 @@ pub(crate) async fn call(
         timeout,
         slow_after: timeout.mul_f64(shared.guard.breaker.slow_after),
         no_later_than: None,
-        check: guard::any_reply,
+        check: None,
     };
     let reply = match guard::call(shared, ask, shared.clock.now()).await.result {
         Ok(reply) => reply.0.unwrap_or_else(Json::null),
