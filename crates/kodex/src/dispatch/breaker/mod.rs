@@ -5,10 +5,11 @@
 //! no clock and draws no random number: the jitter comes from a hash of the breaker's seed and of
 //! how often it opened.
 
-use std::{
-    collections::VecDeque,
-    time::{Duration, Instant},
-};
+mod window;
+
+use std::time::{Duration, Instant};
+
+use window::Window;
 
 /// When a breaker opens and closes. See the reference for the allowed ranges.
 #[derive(Debug, Clone, PartialEq)]
@@ -129,9 +130,7 @@ pub struct Breaker {
     settings: BreakerSettings,
     seed: u64,
     state: BreakerState,
-    outcomes: VecDeque<(Instant, Ended)>,
-    n_failed: usize,
-    n_slow: usize,
+    window: Window,
     timeouts_in_a_row: u32,
     crashes_in_a_row: u32,
     /// How often it opened without a long clean time between; the exponent of the open time.
@@ -167,12 +166,10 @@ impl Breaker {
     #[must_use]
     pub fn new(settings: BreakerSettings, seed: u64) -> Self {
         Self {
-            outcomes: VecDeque::with_capacity(settings.window),
+            window: Window::new(settings.window),
             settings,
             seed,
             state: BreakerState::Closed,
-            n_failed: 0,
-            n_slow: 0,
             timeouts_in_a_row: 0,
             crashes_in_a_row: 0,
             reopened: 0,
@@ -310,9 +307,7 @@ impl Breaker {
     }
 
     fn forget(&mut self) {
-        self.outcomes.clear();
-        self.n_failed = 0;
-        self.n_slow = 0;
+        self.window.clear();
         self.timeouts_in_a_row = 0;
         self.crashes_in_a_row = 0;
     }
@@ -331,52 +326,27 @@ impl Breaker {
         if ended != Ended::Crashed {
             self.crashes_in_a_row = 0;
         }
-        self.push(ended, now);
+        // Age matters only where something can open it; a run of successes is the usual case.
+        if ended != Ended::Ok || !self.window.is_clean() {
+            self.window.forget_older(self.settings.window_age, now);
+        }
+        self.window.push(now, ended);
         self.must_open().then(|| self.open(now))
     }
 
     #[inline]
-    fn push(&mut self, ended: Ended, now: Instant) {
-        if self.outcomes.len() >= self.settings.window {
-            self.pop();
-        }
-        // Age matters only where something can open it; a run of successes is the usual case.
-        if ended == Ended::Ok && self.n_failed + self.n_slow == 0 {
-            self.outcomes.push_back((now, ended));
-            return;
-        }
-        while let Some((at, _)) = self.outcomes.front() {
-            if now.saturating_duration_since(*at) <= self.settings.window_age {
-                break;
-            }
-            self.pop();
-        }
-        self.n_failed += usize::from(is_failure(ended));
-        self.n_slow += usize::from(ended == Ended::Slow);
-        self.outcomes.push_back((now, ended));
-    }
-
-    #[inline]
-    fn pop(&mut self) {
-        if let Some((_, ended)) = self.outcomes.pop_front() {
-            self.n_failed -= usize::from(is_failure(ended));
-            self.n_slow -= usize::from(ended == Ended::Slow);
-        }
-    }
-
-    #[inline]
     fn must_open(&self) -> bool {
-        let settings = &self.settings;
+        let (settings, window) = (&self.settings, &self.window);
         if self.timeouts_in_a_row >= settings.timeouts_in_a_row
             || self.crashes_in_a_row >= settings.crashes_in_a_row
         {
             return true;
         }
-        if self.n_failed + self.n_slow == 0 || self.outcomes.len() < settings.min_calls {
+        if window.is_clean() || window.len() < settings.min_calls {
             return false;
         }
-        let share = |n: usize| n as f64 / self.outcomes.len() as f64;
-        share(self.n_failed) >= settings.failure_ratio || share(self.n_slow) >= settings.slow_ratio
+        window.failure_ratio() >= settings.failure_ratio
+            || window.slow_ratio() >= settings.slow_ratio
     }
 
     fn record_probe(&mut self, ended: Ended, now: Instant) -> Option<Transition> {
