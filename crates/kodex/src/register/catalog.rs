@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -10,7 +10,7 @@ use kodex_plugin::{
     CapabilityName, HookName, HookSpec, NameError, PluginName, Tool, hook, tool::model_name,
 };
 
-use super::{Cell, Slot, order::Rank};
+use super::{Cell, Slot, lock, order::Rank};
 use crate::{dispatch::tool::ToolEntry, settings::GuardSettings};
 
 /// Everything that dispatch needs to know, never changed after it was built.
@@ -19,10 +19,16 @@ pub(crate) struct Catalog {
     /// In discovery order.
     pub(crate) slots: Vec<Arc<Slot>>,
     routes: HashMap<HookName, Arc<Route>>,
+    /// Routes of hooks that no plugin names, kept from their first event on.
+    unnamed: Mutex<HashMap<HookName, Arc<Route>>>,
     pub(crate) capabilities: BTreeMap<CapabilityName, Vec<PluginName>>,
     /// By the name under which a model sees them.
     pub(crate) tools: BTreeMap<String, Arc<ToolEntry>>,
 }
+
+/// A bound on kept routes of hooks that no plugin names: more than any host has hooks, and few enough
+/// that invented names cannot fill the memory. A route beyond it is built for each event.
+const MAX_UNNAMED: usize = 128;
 
 /// The subscribers of one hook, in order.
 pub(crate) struct Route {
@@ -84,10 +90,19 @@ impl Catalog {
 
     /// The subscribers of a hook, in order.
     pub(crate) fn route(&self, hook: &str, guard: &GuardSettings) -> Result<Arc<Route>, NameError> {
-        match self.routes.get(hook) {
-            Some(route) => Ok(route.clone()),
-            None => Ok(Arc::new(self.build_route(&HookName::new(hook)?, guard))),
+        if let Some(route) = self.routes.get(hook) {
+            return Ok(route.clone());
         }
+        if let Some(route) = lock(&self.unnamed).get(hook) {
+            return Ok(route.clone());
+        }
+        let name = HookName::new(hook)?;
+        let route = Arc::new(self.build_route(&name, guard));
+        let mut unnamed = lock(&self.unnamed);
+        if unnamed.len() < MAX_UNNAMED {
+            unnamed.insert(name, route.clone());
+        }
+        Ok(route)
     }
 
     pub(crate) fn slot(&self, name: &str) -> Option<&Arc<Slot>> {

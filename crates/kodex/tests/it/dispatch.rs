@@ -1,6 +1,6 @@
 //! How replies combine, end to end, by hook and mode.
 
-use kodex::{DispatchOptions, Folded, Outcome};
+use kodex::{Define, DispatchOptions, Folded, Json, Outcome, Reply};
 
 use crate::{json, plugin, runtime};
 
@@ -255,4 +255,24 @@ fn a_plugin_that_is_asked_on_every_hook_neither_changes_a_chain_nor_gates() {
             r#"any={"decision":"deny","own":1} named={"n":2} | payload {"n":2}"#
         );
     });
+}
+
+/// Routes of invented names are kept up to a bound; before and beyond it every event finds its own.
+#[tokio::test]
+async fn invented_hook_names_reach_whoever_asked_for_every_hook() {
+    let any = Define::new("any", "1.0.0", "Says which hook it was asked on.")
+        .hook("*", |request| {
+            Ok(Reply::from(Json::of(request.name).expect("a text")))
+        })
+        .build()
+        .expect("a good name");
+    let runtime = runtime(vec![any]).await;
+    for round in 0..2 {
+        for n in 0..300 {
+            let hook = format!("invented.{n}");
+            let outcome = runtime.emit(&hook, json("{}")).await.expect("an outcome");
+            assert_eq!(outcome.hook.as_str(), hook, "round {round}");
+            assert_eq!(show(&outcome), format!("any={hook:?} |"), "round {round}");
+        }
+    }
 }
