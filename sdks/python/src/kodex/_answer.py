@@ -13,13 +13,11 @@ _HOME = __file__[: -len("_answer.py")]
 
 def answer_text(ident, reply):
     """The line that answers a call."""
+    if type(ident) is not int:
+        ident = dumps(ident)
     if reply is None:
-        return '{"jsonrpc":"2.0","id":%s,"result":{}}' % _id_text(ident)
-    return '{"jsonrpc":"2.0","id":%s,"result":{"reply":%s}}' % (_id_text(ident), dumps(reply))
-
-
-def _id_text(ident):
-    return ident if type(ident) is int else dumps(ident)
+        return f'{{"jsonrpc":"2.0","id":{ident},"result":{{}}}}'
+    return f'{{"jsonrpc":"2.0","id":{ident},"result":{{"reply":{dumps(reply)}}}}}'
 
 
 def failure_text(ident, error, params=None):

@@ -11,7 +11,7 @@ from _thread import allocate_lock
 from time import monotonic, sleep
 
 from . import HostError
-from ._frame import DEPTH, FRAME_BYTES, PARSE, RAISED, WireError, error_line, parse, result_of
+from ._frame import DEPTH, FRAME_BYTES, PARSE, RAISED, WireError, error_line, parse_any, parse_call, result_of
 from ._json import Unsendable, dumps, nests_deeper
 
 CHUNK = 1 << 16
@@ -108,7 +108,7 @@ class Channel:
         if len(text) > self.frame_bytes:
             why = f"the answer has {len(text)} bytes; at most {self.frame_bytes} are allowed"
             text = error_line(ident, WireError(RAISED, "plugin.reply.too_large", why))
-        elif nests_deeper(text, self.depth):
+        elif text.count("{") + text.count("[") > self.depth and nests_deeper(text, self.depth):
             why = f"the answer nests deeper than {self.depth} levels"
             text = error_line(ident, WireError(RAISED, "plugin.reply.too_deep", why))
         self.write(text)
@@ -240,7 +240,11 @@ class Channel:
         try:
             if len(line) > self.frame_bytes and len(line.rstrip(b"\r\n")) > self.frame_bytes:
                 raise _too_long(self.frame_bytes)
-            ident, method, params, answer = parse(line.decode(), self.depth)
+            text = line.decode()
+            call = parse_call(text, self.depth)
+            if call is not None:
+                return call
+            ident, method, params, answer = parse_any(text, self.depth)
         except UnicodeDecodeError:
             self.fail(None, WireError(PARSE, "wire.frame.syntax", "the line is no UTF-8"))
             return None

@@ -56,10 +56,9 @@ class Deadline:
         """A context in which the handler cannot be broken off."""
         return _Shut(self)
 
-    def start(self, seconds):
-        """The handler starts and has so much time."""
+    def start(self, seconds, now):
+        """The handler starts ``now`` and has so much time."""
         self.wanted = True
-        now = monotonic()
         self.at = now + seconds + GRACE
         # A time in the past means that the timer was never set, or that the plugin took it away.
         if not now < self.rings_at <= self.at:

@@ -23,7 +23,11 @@ NOT_INITIALIZED = -32003
 
 _ENVELOPE = {"jsonrpc", "id", "method", "params", "result", "error"}
 _HEAD = '{"jsonrpc":"2.0","id":'
-_CALL = '"method":"call","params":'
+_CALL = ',"method":"call","params":'
+_AFTER_HEAD = len(_HEAD)
+_AFTER_CALL = len(_CALL)
+#: Behind the head stand at most the twenty digits of an id.
+_CALL_END = _AFTER_HEAD + 20 + _AFTER_CALL
 
 
 class WireError(Exception):
@@ -43,9 +47,12 @@ def parse(text, depth=DEPTH):
     A request has id and method, a notification no id, an answer no method; ``answer`` is then the
     whole message. Raises ``WireError``.
     """
-    call = _parse_call(text, depth)
-    if call is not None:
-        return call
+    call = parse_call(text, depth)
+    return parse_any(text, depth) if call is None else (*call, None)
+
+
+def parse_any(text, depth):
+    """One line of any form, as ``parse`` gives it."""
     try:
         if nests_deeper(text, depth):
             raise WireError(PARSE, "wire.frame.too_deep", f"the line nests deeper than {depth}")
@@ -57,30 +64,32 @@ def parse(text, depth=DEPTH):
     return _check_envelope(message)
 
 
-def _parse_call(text, depth):
-    """The form in which the host writes a call, read in one step; ``None`` for any other line.
+def parse_call(text, depth):
+    """The form in which the host writes a call, read in one step, as ``(id, "call", params)``;
+    ``None`` for any other line.
 
     It is as strict as the general way: head, number and tail are compared character by character,
     so nothing can stand twice or beside them.
     """
-    if not text.startswith(_HEAD):
+    at = text.find(_CALL, _AFTER_HEAD, _CALL_END)
+    if at < 0 or not text.startswith(_HEAD):
         return None
-    comma = text.find(",", 22, 44)
-    start = comma + 1 + len(_CALL)
-    if comma < 0 or text[comma + 1 : start] != _CALL:
+    digits = text[_AFTER_HEAD:at]
+    if not (digits.isdigit() and digits.isascii()) or (digits[0] == "0" and digits != "0"):
         return None
-    digits = text[22:comma]
-    if not (digits.isdigit() and digits.isascii()) or nests_deeper(text, depth):
+    # Almost every line has fewer brackets in all than may nest.
+    if text.count("{") + text.count("[") > depth and nests_deeper(text, depth):
         return None
     try:
-        params, end = scan(text, start)
+        params, end = scan(text, at + _AFTER_CALL)
     except (ValueError, StopIteration, RecursionError, SystemError):
         # The general way finds out what is wrong.
         return None
-    if text[end:].rstrip(WHITE) != "}" or (digits[0] == "0" and digits != "0"):
+    tail = text[end:]
+    if tail != "}\n" and tail.rstrip(WHITE) != "}":
         return None
     ident = int(digits)
-    return (ident, "call", params, None) if ident < ID_END else None
+    return (ident, "call", params) if ident < ID_END else None
 
 
 def _no_message(why):

@@ -6,12 +6,14 @@ The worker, the inspector and ``PluginManager`` all load through here.
 import sys
 from _frozen_importlib import module_from_spec
 from _frozen_importlib_external import spec_from_file_location
-from _functools import partial
 
 from kodex_plugin_system.base import accept
 from kodex_plugin_system.errors import PluginValidationError
 
 from . import Handler, is_coroutine, step_handler
+
+#: Hooks whose handlers are kept.
+HANDLERS = 256
 
 
 class LoadFailure(Exception):
@@ -128,6 +130,7 @@ class FirstRuntimePlugin:
         kind = type(plugin)
         steps = [getattr(kind, name) for name in dir(kind) if name.startswith("step_")]
         self.is_async = any(map(is_coroutine, [plugin.handle_hook, *steps]))
+        self._handlers = {}
 
     def activate(self, link):
         """Passes the user's configuration."""
@@ -147,8 +150,21 @@ class FirstRuntimePlugin:
             return step_handler(step) if callable(step) else None
         if kind != "hook":
             return None
-        is_async = is_coroutine(self.plugin.handle_hook)
-        return Handler(partial(self.plugin.handle_hook, name), False, is_async)
+        handler = self._handlers.get(name)
+        if handler is None:
+            if len(self._handlers) >= HANDLERS:
+                self._handlers.clear()
+            handler = self._handlers[name] = self._handler(name)
+        return handler
+
+    def _handler(self, name):
+        plugin = self.plugin
+
+        def run(payload):
+            # Looked up at each call: a plugin may put another function in its place.
+            return plugin.handle_hook(name, payload)
+
+        return Handler(run, False, is_coroutine(plugin.handle_hook))
 
 
 def _from_module(module, factory):

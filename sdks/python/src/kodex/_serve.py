@@ -187,7 +187,7 @@ class Worker:
                 if handler.wants_context:
                     context = self.context(params, started + seconds)
                 self.running = ident
-                deadline.start(seconds)
+                deadline.start(seconds, started)
                 deadline.open = True
                 if context is None:
                     reply = handler.run(payload)
@@ -232,7 +232,7 @@ class Worker:
             span = left
         if span <= 0:
             raise Cancelled
-        return handler, payload, min(span, 1e6)
+        return handler, payload, span if span < 1e6 else 1e6
 
     def _cancelled(self, ident):
         if self.channel.unqueue(ident):
