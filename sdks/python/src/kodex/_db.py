@@ -254,9 +254,16 @@ class Transaction(_Level, Db):
         try:
             self._link.request(method, asked)
         except HostError:
-            # The exception that leaves the block says more than a rollback that was not needed.
             if kind is None:
+                self._give_up(asked)
                 raise
+            # The exception that leaves the block says more than a rollback that was not needed.
+
+    def _give_up(self, asked):
+        """What could not be committed must not stay open until the call is over."""
+        if self._around is None:
+            with suppress(HostError):
+                self._link.request("db/rollback", asked)
 
 
 class AsyncDb:
@@ -342,7 +349,13 @@ class AsyncTransaction(_Level, AsyncDb):
             await ending
         except HostError:
             if kind is None:
+                await self._give_up(asked)
                 raise
+
+    async def _give_up(self, asked):
+        if self._around is None:
+            with suppress(HostError):
+                await self._link.request_async("db/rollback", asked)
 
 
 #: The database of the plugin in this process.

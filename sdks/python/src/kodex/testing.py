@@ -11,6 +11,18 @@
 
 Payloads and replies pass through JSON, as they do on the way to a worker, so a reply that could not
 be sent fails here too. Exceptions of a handler come out as they are. Deadlines are not enforced.
+
+A plugin with a database names its folder of migrations and gets SQLite in memory::
+
+    host = FakeHost(plugin, migrations="migrations")
+    host.db.execute("INSERT INTO notes (text) VALUES (?)", ["buy milk"])
+    assert host.call_tool("find", {"word": "milk"}) == ["buy milk"]
+
+Data steps run where they stand in the journal. To test one, stop before it, write old rows, go on::
+
+    host = FakeHost(plugin, migrations="migrations", upto=2)
+    host.db.execute("INSERT INTO notes ...")
+    assert host.upgrade() == {"0003_backfill": {"migrated": 1}}
 """
 
 from __future__ import annotations
@@ -18,13 +30,17 @@ from __future__ import annotations
 import json
 from time import monotonic
 
-from . import Clock, Context, HostError, Log
+from . import Clock, Context, HostError, Log, _scope
 from ._json import dumps
 from ._load import FirstRuntimePlugin, check, is_declared
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from os import PathLike
     from typing import Any, Callable
+
+    from ._db import Db
+    from ._state import State
 
 START = 1_700_000_000.0
 
@@ -54,6 +70,8 @@ class FakeHost:
         config: dict | None = None,
         grants: tuple[str, ...] = (),
         timeout: float = 30.0,
+        migrations: str | PathLike | None = None,
+        upto: int | None = None,
     ):
         check(plugin)
         self.clock = FakeClock()
@@ -62,11 +80,48 @@ class FakeHost:
         #: Every request of the plugin as ``(method, params)``.
         self.requests: list[tuple[str, Any]] = []
         self.timeout = timeout
-        self._services = {"clock/now": lambda _: {"unix_ms": round(self.clock.now * 1000)}}
+        #: What data steps saved last, by name.
+        self.progress: dict[str, Any] = {}
         self._plugin = plugin if is_declared(plugin) else FirstRuntimePlugin(plugin)
-        self._link = _Link(self, plugin.manifest.name, config or {}, grants)
+        self._link = _scope.active = _Link(self, plugin.manifest.name, config or {}, grants)
         self._loop = None
+        self._database = None
+        self._journal = []
+        self._upto = upto
+        self._services = self._own_services(plugin.manifest.name, migrations)
+        self._run_sql()
         self._finish(self._plugin.activate(self._link))
+        self.upgrade(upto)
+
+    @property
+    def db(self) -> Db:
+        """The plugin's database, for the test; ``migrations`` must have been given."""
+        from ._db import Db
+
+        return Db(self._link)
+
+    @property
+    def state(self) -> State:
+        """The plugin's values, for the test."""
+        from ._state import State
+
+        return State(self._link)
+
+    def upgrade(self, upto: int | None = None) -> dict[str, dict]:
+        """Runs the rest of the journal, up to a number; gives the counters of its data steps."""
+        counts = {}
+        self._upto = upto
+        self._run_sql()
+        while self._is_wanted():
+            _, name, _, _ = self._journal[0]
+            counts[name] = self.run_step(name, self.progress.get(name))
+            self._journal.pop(0)
+            self._run_sql()
+        return counts
+
+    def run_step(self, name: str, progress: Any = None) -> dict:
+        """Runs a data step as after an interruption with this progress; gives its counters."""
+        return self._call("step", name, {"progress": progress}) or {}
 
     def serve(self, method: str, service: Callable[[Any], Any]) -> None:
         """Answers a method of the host with a function from its parameters to its result."""
@@ -83,6 +138,10 @@ class FakeHost:
     def close(self) -> None:
         """Lets the plugin finish."""
         self._finish(self._plugin.deactivate())
+        if _scope.active is self._link:
+            _scope.active = None
+        if self._database is not None:
+            self._database.close()
         if self._loop is not None:
             self._loop.close()
             self._loop = None
@@ -93,7 +152,49 @@ class FakeHost:
     def __exit__(self, *raised: object) -> None:
         self.close()
 
+    def _own_services(self, plugin, migrations):
+        from ._fake_state import FakeValues
+
+        services = {
+            "clock/now": lambda _: {"unix_ms": round(self.clock.now * 1000)},
+            "step/progress": self._save_progress,
+            **FakeValues(plugin, self.clock).services(),
+        }
+        if migrations is not None:
+            from ._fake_db import FakeDatabase, read_journal
+
+            self._database = FakeDatabase(plugin, self.clock)
+            self._journal = read_journal(migrations)
+            services.update(self._database.services())
+        return services
+
+    def _save_progress(self, params):
+        if self._link.step is None:
+            raise HostError("there is no data step that could have progress", "step.outside")
+        self.progress[self._link.step] = params["progress"]
+
+    def _is_wanted(self):
+        return bool(self._journal) and (self._upto is None or self._journal[0][0] <= self._upto)
+
+    def _run_sql(self):
+        """Runs the files that stand before the next data step."""
+        while self._is_wanted() and not self._journal[0][3]:
+            _, _, text, _ = self._journal.pop(0)
+            self._database.migrate(text)
+
     def _call(self, kind, name, payload):
+        before, _scope.active = _scope.active, self._link
+        self._link.n_calls += 1
+        self._link.call, self._link.step = self._link.n_calls, name if kind == "step" else None
+        try:
+            return self._answer(kind, name, payload)
+        finally:
+            if self._database is not None:
+                self._database.end_call(self._link.call)
+            self._link.call = self._link.step = None
+            _scope.active = before
+
+    def _answer(self, kind, name, payload):
         handler = self._plugin.find(kind, name)
         if handler is None:
             raise LookupError(f"plugin {self._link.plugin!r} has no {kind} {name!r}")
@@ -127,13 +228,24 @@ class _Link:
         self.grants = tuple(grants)
         self.log_door = Log(self)
         self.clock_door = Clock(self)
+        self.n_calls = 0
+        #: The call that is being answered, and the data step, if it is one.
+        self.call = None
+        self.step = None
+
+    def call_id(self):
+        return self.call
 
     def request(self, method, params):
+        params = json.loads(dumps(params))
         self.host.requests.append((method, params))
         service = self.host._services.get(method)
+        if service is None and method.startswith("db/"):
+            why = f"plugin {self.plugin} has no database; give FakeHost its folder of migrations"
+            raise HostError(why, "db.undeclared")
         if service is None:
             raise HostError(f"the host has no method {method!r}", "host.method.unknown")
-        return service(params)
+        return json.loads(dumps(service(params)))
 
     async def request_async(self, method, params):
         return self.request(method, params)
