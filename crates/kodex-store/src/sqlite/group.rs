@@ -1,0 +1,198 @@
+//! Several callers' writes in one transaction: whoever waits while one is being committed goes into the
+//! next. Each caller has its own outcome, and none is told before the commit. If one of a group fails in
+//! the engine, nothing of the group stays and each is done again alone.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex},
+};
+
+use kodex_plugin::PluginName;
+use rusqlite::Connection;
+use tokio::sync::oneshot;
+
+use super::{
+    error,
+    open::Conn,
+    thread::{Lane, Patience, Reply, Seat},
+    watch::{CancelOnDrop, Token, locked},
+};
+use crate::StoreError;
+
+/// Most writes in one transaction; more make the first wait for the last.
+const N_TOGETHER: usize = 64;
+/// Most writes that wait.
+const N_WAITING: usize = 4_096;
+
+/// What a write gives, or why it was refused without a change; the outer error is the engine's.
+pub(super) type Outcome<T> = rusqlite::Result<Result<T, StoreError>>;
+
+#[derive(Default)]
+struct Queue {
+    waiting: VecDeque<Box<dyn Member>>,
+    served: bool,
+}
+
+/// The writes that wait for the next transaction.
+#[derive(Clone, Default)]
+pub(super) struct Group(Arc<Mutex<Queue>>);
+
+trait Member: Send {
+    fn is_wanted(&self) -> bool;
+    fn run(&mut self, db: &Connection, now_ms: i64) -> rusqlite::Result<()>;
+    fn answer(self: Box<Self>);
+    fn fail(self: Box<Self>, conn: &Conn, error: &rusqlite::Error);
+    fn refuse(self: Box<Self>, error: StoreError);
+}
+
+struct Ask<T, F> {
+    plugin: PluginName,
+    work: F,
+    outcome: Option<Result<T, StoreError>>,
+    reply: Reply<T>,
+    token: Token,
+}
+
+impl<T: Send, F: FnMut(&Connection, i64) -> Outcome<T> + Send> Member for Ask<T, F> {
+    fn is_wanted(&self) -> bool {
+        self.token.start()
+    }
+
+    fn run(&mut self, db: &Connection, now_ms: i64) -> rusqlite::Result<()> {
+        self.outcome = Some((self.work)(db, now_ms)?);
+        Ok(())
+    }
+
+    fn answer(self: Box<Self>) {
+        if let Some(outcome) = self.outcome {
+            let _ = self.reply.send(outcome);
+        }
+    }
+
+    fn fail(self: Box<Self>, conn: &Conn, error: &rusqlite::Error) {
+        let _ = self
+            .reply
+            .send(Err(error::of_plugin(conn, error, &self.plugin)));
+    }
+
+    fn refuse(self: Box<Self>, error: StoreError) {
+        let _ = self.reply.send(Err(error));
+    }
+}
+
+impl Group {
+    /// Runs `work`, which may be run again when another write of its group fails, in a transaction on
+    /// the writer's thread.
+    pub(super) async fn call<T, F>(
+        &self,
+        lane: &Lane,
+        plugin: &PluginName,
+        work: F,
+    ) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnMut(&Connection, i64) -> Outcome<T> + Send + 'static,
+    {
+        let token = Token::default();
+        let _cancel = CancelOnDrop(token.clone());
+        let (reply, answer) = oneshot::channel();
+        let ask = Box::new(Ask {
+            plugin: plugin.clone(),
+            work,
+            outcome: None,
+            reply,
+            token: token.clone(),
+        });
+        let hot = self.add(lane, ask)?;
+        let patience = Patience {
+            turn: None,
+            short: true,
+        };
+        lane.answer(answer, &token, patience, hot).await
+    }
+
+    fn add(&self, lane: &Lane, ask: Box<dyn Member>) -> Result<bool, StoreError> {
+        let mut queue = locked(&self.0);
+        if queue.waiting.len() >= N_WAITING {
+            return Err(lane.busy());
+        }
+        queue.waiting.push_back(ask);
+        if queue.served {
+            return Ok(false);
+        }
+        queue.served = true;
+        drop(queue);
+        let group = self.clone();
+        let posted = lane.post(move |seat| group.serve(seat));
+        if posted.is_err() {
+            let mut queue = locked(&self.0);
+            queue.served = false;
+            queue.waiting.clear();
+        }
+        posted
+    }
+
+    fn serve(&self, seat: &mut Seat) {
+        loop {
+            let mut members: Vec<Box<dyn Member>> = {
+                let mut queue = locked(&self.0);
+                let n = queue.waiting.len().min(N_TOGETHER);
+                if n == 0 {
+                    queue.served = false;
+                    return;
+                }
+                queue.waiting.drain(..n).collect()
+            };
+            members.retain(|member| member.is_wanted());
+            match seat.writer() {
+                Ok(conn) => commit(conn, members),
+                Err(error) => {
+                    for member in members {
+                        member.refuse(error.clone());
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn commit(conn: &Conn, mut members: Vec<Box<dyn Member>>) {
+    if members.is_empty() {
+        return;
+    }
+    match attempt(conn, &mut members) {
+        Ok(()) => members.into_iter().for_each(Member::answer),
+        Err(Broken { committing, .. }) if members.len() > 1 && !committing => {
+            for member in members {
+                commit(conn, vec![member]);
+            }
+        }
+        Err(Broken { error, .. }) => members
+            .into_iter()
+            .for_each(|member| member.fail(conn, &error)),
+    }
+}
+
+struct Broken {
+    error: rusqlite::Error,
+    /// At the commit: what a second attempt would do is unknown.
+    committing: bool,
+}
+
+fn attempt(conn: &Conn, members: &mut [Box<dyn Member>]) -> Result<(), Broken> {
+    let mut committing = false;
+    let result = (|| {
+        let db = &conn.db;
+        db.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        let now_ms = i64::try_from(conn.site.options.clock.unix_ms()).unwrap_or(i64::MAX);
+        for member in members {
+            member.run(db, now_ms)?;
+        }
+        committing = true;
+        db.prepare_cached("COMMIT")?.execute([]).map(|_| ())
+    })();
+    result.map_err(|error| {
+        conn.roll_back();
+        Broken { error, committing }
+    })
+}
