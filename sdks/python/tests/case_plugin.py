@@ -57,3 +57,107 @@ def count(payload):
     if type(payload) is not dict or type(payload.get("text")) is not str:
         raise kodex.ToolInputError("text must be a string")
     return {"words": len(payload["text"].split())}
+
+
+@plugin.hook("db")
+def database(payload):
+    try:
+        return DB[payload["do"]](payload)
+    except kodex.HostError as error:
+        return {"error": error.code}
+
+
+def given(payload):
+    return payload["sql"], payload.get("params", ())
+
+
+def query_one(payload):
+    row = kodex.db.query_one(*given(payload))
+    return {"row": None if row is None else row.as_dict()}
+
+
+def copy(payload):
+    rows = kodex.db.query(payload["from"])
+    return sum(kodex.db.execute(payload["to"], tuple(row)) for row in rows)
+
+
+def pages(payload):
+    read = []
+    for row in kodex.db.pages(payload["sql"], payload.get("params", ()), payload["n_rows"]):
+        read.append(row[0])
+        if len(read) == payload.get("stop_after"):
+            break
+    return read
+
+
+def transaction(payload):
+    with kodex.db.transaction():
+        changed = [kodex.db.execute(sql) for sql in payload["statements"]]
+        try:
+            if "inside" in payload:
+                with kodex.db.transaction():
+                    changed += [kodex.db.execute(sql) for sql in payload["inside"]]
+        except kodex.DbConstraint as error:
+            changed.append(error.code)
+        if "raise" in payload:
+            raise RuntimeError(payload["raise"])
+    return changed
+
+
+DB = {
+    "query": lambda payload: kodex.db.query(*given(payload)).dicts(),
+    "query_one": query_one,
+    "execute": lambda payload: kodex.db.execute(*given(payload)),
+    "copy": copy,
+    "pages": pages,
+    "transaction": transaction,
+}
+
+
+@plugin.hook("state")
+def values(payload, ctx):
+    payload = dict(payload)
+    do = payload.pop("do")
+    if "ttl_ms" in payload:
+        payload["ttl"] = payload.pop("ttl_ms") / 1000
+    try:
+        return STATE[do](ctx.state, **payload) if do in STATE else getattr(ctx.state, do)(**payload)
+    except kodex.HostError as error:
+        return {"error": error.code}
+
+
+def lock(state, key, ttl, set, value, renew_ms=None):
+    with state.lock(key, ttl) as lease:
+        if renew_ms is not None:
+            lease.renew(renew_ms / 1000)
+        return state.set(set, value, under=lease)
+
+
+STATE = {
+    "get": lambda state, key: {"value": state.get(key, "nothing")},
+    "increment": lambda state, key: state.update(key, lambda n: n + 1, 0),
+    "list": lambda state, prefix: [[key, key.version] for key in state.list(prefix)],
+    "lock": lock,
+}
+
+
+@plugin.step("0001_fill")
+def fill(step):
+    n = (step.progress or {"n": 0})["n"] + 1
+    step.save({"n": n}, scanned=n)
+    return {"scanned": n, "migrated": n}
+
+
+@plugin.step("0002_quiet")
+def quiet(step):
+    step.save("half", scanned=3, skipped=0)
+
+
+@plugin.step("0003_wrong")
+def wrong(step):
+    return {"eaten": 1}
+
+
+@plugin.step("0004_raise")
+def fail(step):
+    raise RuntimeError("no")
