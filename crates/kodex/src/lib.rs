@@ -26,6 +26,7 @@
 
 mod builder;
 mod clock;
+mod codes;
 pub mod discover;
 mod dispatch;
 mod host;
@@ -36,16 +37,18 @@ mod register;
 mod runtime;
 mod settings;
 mod tasks;
+mod transfer;
 mod upgrade;
 
 pub use builder::Builder;
 pub use clock::SystemClock;
+pub use codes::{CodeTable, codes};
 pub use dispatch::{
     Breaker, BreakerSettings, BreakerState, DispatchError, DispatchOptions, Entry, Folded, Outcome,
     Override, Ruling, ToolError, Typed,
 };
 #[cfg(feature = "worker")]
-pub use kodex_backend::{CODES as WORKER_CODES, Code as WorkerCode, python};
+pub use kodex_backend::python;
 pub use kodex_plugin::hook::{Decision, Verdict};
 pub use kodex_store as store;
 pub use kodex_plugin::{
@@ -62,6 +65,7 @@ pub use observe::{
 };
 pub use runtime::{Reloaded, Runtime};
 pub use settings::{GuardSettings, PluginSettings};
+pub use transfer::{PluginTransferred, TableTransferred, TransferError, Transferred};
 pub use upgrade::{
     Kept, PluginUpgrade, StepCounts, StepReport, StepState, UpgradeError, UpgradeEvent, UpgradeOptions,
     UpgradeReport,
