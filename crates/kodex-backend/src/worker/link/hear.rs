@@ -34,8 +34,8 @@ struct CancelOwn {
 }
 
 impl Link {
-    /// Hands out the whole lines. Whether reading may go on.
-    pub(super) fn take_lines(&self, inbound: &mut Inbound) -> bool {
+    /// Hands out the whole lines. Whether reading may go on. Who waits for `own` is reading here.
+    pub(super) fn take_lines(&self, inbound: &mut Inbound, own: Option<u64>) -> bool {
         let mut n_lines = 0;
         let outcome = loop {
             let line = match inbound.next_line() {
@@ -45,7 +45,7 @@ impl Link {
             };
             n_lines += 1;
             let n_bytes = line.len();
-            match self.take_line(line) {
+            match self.take_line(line, own) {
                 Ok(Cost::Answer) => {}
                 Ok(Cost::Message) => match inbound.bucket.take(self.clock.now(), n_bytes) {
                     Verdict::Fine => {}
@@ -76,11 +76,11 @@ impl Link {
         ))
     }
 
-    fn take_line(&self, line: &[u8]) -> Result<Cost, PluginError> {
+    fn take_line(&self, line: &[u8], own: Option<u64>) -> Result<Cost, PluginError> {
         let fault = |error: &FrameError| answer::line_fault(line, error).error(&self.limits);
         answer::door(line, &self.limits).map_err(|error| fault(&error))?;
         if let Some((id, reply)) = answer::quick_reply(line) {
-            return Ok(self.deliver(id, false, |expected| match expected {
+            return Ok(self.deliver(id, own, false, |expected| match expected {
                 Expected::Reply => Ok(Some(Json::checked(reply.to_owned()))),
                 Expected::Result => Err(codes::HANDSHAKE_INVALID.error(
                     "the plugin answered a request of the protocol with the reply to a call",
@@ -91,13 +91,15 @@ impl Link {
             Ok(Frame::Response {
                 id: Id::Number(id),
                 result: Ok(result),
-            }) => Ok(self.deliver(id, false, |expected| answer::read_result(result, expected))),
+            }) => Ok(self.deliver(id, own, false, |expected| {
+                answer::read_result(result, expected)
+            })),
             Ok(Frame::Response {
                 id: Id::Number(id),
                 result: Err(error),
             }) => {
                 let cancelled = error.code == code::CANCELLED;
-                Ok(self.deliver(id, cancelled, |_| Err(answer::read_error(&error))))
+                Ok(self.deliver(id, own, cancelled, |_| Err(answer::read_error(&error))))
             }
             Ok(Frame::Response {
                 id: Id::Text(_), ..
@@ -111,7 +113,9 @@ impl Link {
                 Ok(Cost::Message)
             }
             Err(error @ FrameError::Envelope(_)) => match answer::misfit(line) {
-                Misfit::BadError(id) => Ok(self.deliver(id, false, |_| Err(answer::bad_error()))),
+                Misfit::BadError(id) => {
+                    Ok(self.deliver(id, own, false, |_| Err(answer::bad_error())))
+                }
                 Misfit::StrangeId => Ok(self.discard()),
                 Misfit::NoMessage => Err(fault(&error)),
             },
@@ -119,16 +123,21 @@ impl Link {
         }
     }
 
-    fn deliver(&self, id: u64, cancelled: bool, answer: impl FnOnce(Expected) -> Answer) -> Cost {
+    fn deliver(
+        &self,
+        id: u64,
+        own: Option<u64>,
+        cancelled: bool,
+        answer: impl FnOnce(Expected) -> Answer,
+    ) -> Cost {
         let mut table = self.table();
-        let answer = match table.expected(id) {
-            Some(expected) => answer(expected),
-            None => Ok(None),
-        };
         match table.deliver(id, answer) {
             Delivered::Wanted(waker) => {
                 drop(table);
-                if let Some(waker) = waker {
+                // Waking itself would cost the caller one more turn of its runtime.
+                if own != Some(id)
+                    && let Some(waker) = waker
+                {
                     waker.wake();
                 }
                 Cost::Answer

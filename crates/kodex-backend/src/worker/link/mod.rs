@@ -153,8 +153,9 @@ impl Link {
         self.n_dropped.load(Ordering::Relaxed) + self.tail().n_dropped()
     }
 
-    /// Reads on behalf of everyone. Only who leads may call it.
-    pub(super) fn drive(&self, cx: &mut Context<'_>) -> Drive {
+    /// Reads on behalf of everyone. Only who leads may call it; a caller says which request is its
+    /// own, because it looks for its answer itself and needs not be woken.
+    pub(super) fn drive(&self, own: Option<u64>, cx: &mut Context<'_>) -> Drive {
         let mut inbound = self.inbound();
         if inbound.ended_at.is_some() || inbound.paused_until.is_some() {
             return Drive::HandOver;
@@ -165,7 +166,7 @@ impl Link {
                 inbound.ended_at = Some(self.clock.now());
                 Drive::HandOver
             }
-            Poll::Ready(Read::Some) => match self.take_lines(&mut inbound) {
+            Poll::Ready(Read::Some) => match self.take_lines(&mut inbound, own) {
                 true => Drive::Progress,
                 false => Drive::HandOver,
             },
@@ -175,14 +176,14 @@ impl Link {
     /// Reads what the process left in the pipe when it ended.
     pub(super) fn drive_rest(&self) {
         let mut inbound = self.inbound();
-        while inbound.read_rest() == Read::Some && self.take_lines(&mut inbound) {}
+        while inbound.read_rest() == Read::Some && self.take_lines(&mut inbound, None) {}
     }
 
     /// Goes on after a rest, with what was received before it.
     pub(super) fn resume(&self) {
         let mut inbound = self.inbound();
         inbound.paused_until = None;
-        self.take_lines(&mut inbound);
+        self.take_lines(&mut inbound, None);
     }
 
     /// A caller looks for its answer and reads for everyone if it is its turn.
@@ -201,7 +202,7 @@ impl Link {
                     if tell_pump {
                         self.pump.notify_one();
                     }
-                    match self.drive(cx) {
+                    match self.drive(Some(id), cx) {
                         Drive::Progress => {}
                         Drive::Pending => {
                             // The pump may have taken over in between; then it is its waker that
@@ -227,7 +228,7 @@ impl Link {
             if self.table().leader != Leader::Pump {
                 return Poll::Pending;
             }
-            match self.drive(cx) {
+            match self.drive(None, cx) {
                 Drive::Progress => {}
                 Drive::HandOver => return Poll::Ready(()),
                 Drive::Pending => {

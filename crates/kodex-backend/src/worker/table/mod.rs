@@ -1,7 +1,6 @@
 //! The requests that are in flight in one process, and who reads its answers at the moment.
 
 use std::{
-    collections::BTreeMap,
     task::Waker,
     time::{Duration, Instant},
 };
@@ -86,9 +85,44 @@ pub(super) enum Look {
     Follow,
 }
 
+/// The open requests by their ids, which only grow: a new one stands at the end. Mostly there are a
+/// handful, which lie side by side and cost no memory of their own.
+#[derive(Debug)]
+struct Entries(Vec<(u64, Entry)>);
+
+impl Entries {
+    fn place(&self, id: u64) -> Option<usize> {
+        match self.0.last() {
+            // The newest is asked for most often, because it is often the only one.
+            Some((last, _)) if *last == id => Some(self.0.len() - 1),
+            _ => self.0.binary_search_by_key(&id, |(id, _)| *id).ok(),
+        }
+    }
+
+    fn find(&self, id: u64) -> Option<&Entry> {
+        let at = self.place(id)?;
+        self.0.get(at).map(|(_, entry)| entry)
+    }
+
+    fn find_mut(&mut self, id: u64) -> Option<&mut Entry> {
+        let at = self.place(id)?;
+        self.0.get_mut(at).map(|(_, entry)| entry)
+    }
+
+    fn remove(&mut self, id: u64) -> Option<Entry> {
+        let at = self.place(id)?;
+        Some(self.0.remove(at).1)
+    }
+
+    #[cfg(test)]
+    fn values(&self) -> impl Iterator<Item = &Entry> {
+        self.0.iter().map(|(_, entry)| entry)
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Table {
-    entries: BTreeMap<u64, Entry>,
+    entries: Entries,
     last_id: u64,
     n_waiting: usize,
     n_overdue: usize,
@@ -117,7 +151,7 @@ pub(super) struct Expired {
 impl Table {
     pub(super) fn new() -> Self {
         Self {
-            entries: BTreeMap::new(),
+            entries: Entries(Vec::new()),
             last_id: 0,
             n_waiting: 0,
             n_overdue: 0,
@@ -140,7 +174,7 @@ impl Table {
         if self.n_overdue > 0 && expected == Expected::Reply {
             return Err(Barred::OnProbation);
         }
-        if self.entries.len() >= MAX_OPEN {
+        if self.entries.0.len() >= MAX_OPEN {
             return Err(Barred::Full);
         }
         self.last_id += 1;
@@ -152,13 +186,20 @@ impl Table {
             end_at: None,
             overdue: false,
         };
-        self.entries.insert(self.last_id, entry);
+        self.entries.0.push((self.last_id, entry));
         Ok(self.last_id)
+    }
+
+    /// Whether no other request has a caller, be it answered or not.
+    pub(super) fn is_alone(&self, id: u64) -> bool {
+        let has_caller = |entry: &Entry| !matches!(entry.caller, Caller::Gone);
+        let mut others = self.entries.0.iter().filter(|(other, _)| *other != id);
+        !others.any(|(_, entry)| has_caller(entry))
     }
 
     /// Takes back a request that was not sent.
     pub(super) fn withdraw(&mut self, id: u64) {
-        if let Some(entry) = self.entries.remove(&id)
+        if let Some(entry) = self.entries.remove(id)
             && matches!(entry.caller, Caller::Waiting(_))
         {
             self.n_waiting -= 1;
@@ -174,15 +215,9 @@ impl Table {
         self.closed.as_ref()
     }
 
-    /// The form of the answer to a request that is still wanted.
-    pub(super) fn expected(&self, id: u64) -> Option<Expected> {
-        let entry = self.entries.get(&id)?;
-        matches!(entry.caller, Caller::Waiting(_)).then_some(entry.expected)
-    }
-
     /// A caller looks for its answer, and learns whether it is its turn to read.
     pub(super) fn look(&mut self, id: u64, waker: &Waker) -> Look {
-        let Some(entry) = self.entries.get_mut(&id) else {
+        let Some(entry) = self.entries.find_mut(id) else {
             // Only a caller that looks again after it was answered comes here.
             return Look::Follow;
         };
@@ -211,7 +246,7 @@ impl Table {
             Caller::Answered(_) => {
                 let answered = std::mem::replace(&mut entry.caller, Caller::Gone);
                 if entry.end_at.is_none() {
-                    self.entries.remove(&id);
+                    self.entries.remove(id);
                 }
                 let hand_over = self.step_down(id);
                 match answered {
@@ -222,22 +257,27 @@ impl Table {
         }
     }
 
-    /// The process answered a request.
-    pub(super) fn deliver(&mut self, id: u64, answer: Answer) -> Delivered {
-        let Some(entry) = self.entries.get_mut(&id) else {
+    /// The process answered a request. The answer is read in the form that is expected, and only if
+    /// somebody wants it.
+    pub(super) fn deliver(
+        &mut self,
+        id: u64,
+        answer: impl FnOnce(Expected) -> Answer,
+    ) -> Delivered {
+        let Some(entry) = self.entries.find_mut(id) else {
             return Delivered::Unknown;
         };
         if entry.end_at.take().is_some() {
             self.n_overdue -= usize::from(std::mem::take(&mut entry.overdue));
             if matches!(entry.caller, Caller::Gone) {
-                self.entries.remove(&id);
+                self.entries.remove(id);
             }
             return Delivered::Late;
         }
         match &mut entry.caller {
             Caller::Waiting(waker) => {
                 let waker = waker.take();
-                entry.caller = Caller::Answered(answer);
+                entry.caller = Caller::Answered(answer(entry.expected));
                 self.n_waiting -= 1;
                 Delivered::Wanted(waker)
             }
@@ -247,7 +287,7 @@ impl Table {
 
     /// The caller of a request went away. Returns whether a cancel message is due.
     pub(super) fn abandon(&mut self, id: u64, now: Instant, grace: Duration) -> bool {
-        let Some(entry) = self.entries.get_mut(&id) else {
+        let Some(entry) = self.entries.find_mut(id) else {
             return false;
         };
         match std::mem::replace(&mut entry.caller, Caller::Gone) {
@@ -261,7 +301,7 @@ impl Table {
             }
             Caller::Answered(_) | Caller::Gone => {
                 if entry.end_at.is_none() {
-                    self.entries.remove(&id);
+                    self.entries.remove(id);
                 }
                 false
             }
@@ -271,7 +311,7 @@ impl Table {
     /// Finds what is overdue: waiting callers get `error`, unanswered cancels end the process.
     pub(super) fn expire(&mut self, now: Instant, grace: Duration, error: &PluginError) -> Expired {
         let mut expired = Expired::default();
-        for (id, entry) in &mut self.entries {
+        for (id, entry) in &mut self.entries.0 {
             if let Caller::Waiting(waker) = &mut entry.caller
                 && entry.deadline_at <= now
             {
@@ -304,7 +344,7 @@ impl Table {
     pub(super) fn close(&mut self, error: &PluginError) -> Vec<Waker> {
         let error = self.closed.get_or_insert_with(|| error.clone()).clone();
         let mut wakers = Vec::new();
-        for entry in self.entries.values_mut() {
+        for (_, entry) in &mut self.entries.0 {
             if let Caller::Waiting(waker) = &mut entry.caller {
                 wakers.extend(waker.take());
                 entry.caller = Caller::Answered(Err(error.clone()));
@@ -314,7 +354,8 @@ impl Table {
         }
         self.n_overdue = 0;
         self.entries
-            .retain(|_, entry| !matches!(entry.caller, Caller::Gone));
+            .0
+            .retain(|(_, entry)| !matches!(entry.caller, Caller::Gone));
         self.n_waiting = 0;
         wakers
     }
@@ -324,7 +365,7 @@ impl Table {
         let Leader::Caller(id) = self.leader else {
             return None;
         };
-        match &self.entries.get(&id)?.caller {
+        match &self.entries.find(id)?.caller {
             Caller::Waiting(waker) => waker.clone(),
             Caller::Answered(_) | Caller::Gone => None,
         }

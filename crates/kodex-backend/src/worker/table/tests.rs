@@ -38,7 +38,7 @@ fn check(script: &str, want: &str) {
                 Look::Lead { .. } => "lead".to_owned(),
                 Look::Follow => "follow".to_owned(),
             },
-            "answer" => match table.deliver(number, Ok(Reply::nothing().0)) {
+            "answer" => match table.deliver(number, |_| Ok(Reply::nothing().0)) {
                 Delivered::Wanted(_) => "wanted".to_owned(),
                 Delivered::Late => "late".to_owned(),
                 Delivered::Unknown => "unknown".to_owned(),
@@ -163,6 +163,6 @@ fn open_requests_are_bounded() {
         table.insert(far, Expected::Reply),
         Err(Barred::Full)
     ));
-    table.deliver(1, Ok(None));
+    table.deliver(1, |_| Ok(None));
     assert!(table.insert(far, Expected::Reply).is_ok());
 }
