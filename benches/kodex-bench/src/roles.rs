@@ -7,6 +7,7 @@
 //! | `stat FOLDER` | the least that a listing can do: look at every file |
 //! | `idle PYTHON CACHE [FOLDER]` | a runtime that loaded a folder; prints its resident memory |
 //! | `events HANDLERS EVENTS` | the loop of the bench `dispatch` alone, to look into with `perf` |
+//! | `calls LANGUAGE SIDE LANES CALLS` | one turn of the bench `worker` alone, likewise; `SIDE` is `kodex` or `bare` |
 
 use std::{
     ffi::OsString,
@@ -16,13 +17,14 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use kodex::{Define, Python, Reply, Runtime, python::Search};
+use kodex::{Define, PluginError, Python, Reply, Runtime, python::Search};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::{
     machine,
     native::{self, HOOK},
+    worker,
 };
 
 /// The name of the worker in Rust.
@@ -41,13 +43,24 @@ pub fn run() -> Result<()> {
         ["stat", folder] => look(Path::new(folder)),
         ["idle", python, cache, folders @ ..] => idle(python, cache, folders),
         ["events", n_handlers, n_events] => events(n_handlers.parse()?, n_events.parse()?),
+        ["calls", language, side, lanes, n_calls] => {
+            let is_bare = *side == "bare";
+            let turn = worker::turn_alone(language, is_bare, lanes.parse()?, n_calls.parse()?)?;
+            say(&turn);
+            Ok(())
+        }
         _ => bail!("no role is named by {arguments:?}"),
     }
 }
 
 fn serve() -> Result<()> {
+    // It reads of the payload what the bare loop reads of it.
     let answer = |request: kodex::Request<'_>| {
-        let tool = request.payload.value()["tool_name"].clone();
+        let event: Event = request
+            .payload
+            .to()
+            .map_err(|error| PluginError::domain(error.to_string()))?;
+        let tool = event.tool_name;
         Ok(Reply::from(json!({"decision": "approve", "tool": tool})))
     };
     let plugin = Define::new(RUST, "1.0.0", "Approves.")
@@ -58,6 +71,12 @@ fn serve() -> Result<()> {
         stdin().lock(),
         stdout(),
     )?)
+}
+
+/// What the worker's plugin reads of an event.
+#[derive(Deserialize)]
+struct Event {
+    tool_name: String,
 }
 
 /// What the bare loop reads of a line.
@@ -114,6 +133,11 @@ fn bare() -> Result<()> {
         answer.clear();
     }
     Ok(())
+}
+
+#[expect(clippy::print_stdout, reason = "its output is what it is for")]
+fn say(text: &str) {
+    println!("{text}");
 }
 
 #[expect(clippy::print_stdout, reason = "its output is what it is for")]

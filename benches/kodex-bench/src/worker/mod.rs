@@ -13,7 +13,7 @@ mod plugins;
 mod round_trip;
 mod workers;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::{
     machine,
@@ -54,6 +54,39 @@ pub(crate) fn run(report: &mut Report, size: Size, programs: &Programs) -> Resul
         apart::measure(report, size, language, processors, 0.2 * share)?;
     }
     activation::measure(report, size, programs, 0.15)
+}
+
+/// One turn of one side in one language, after as many calls to warm up, and what it came to: to look
+/// into with `perf` and `strace`.
+pub(crate) fn turn_alone(
+    language: &str,
+    is_bare: bool,
+    lanes: usize,
+    n_calls: usize,
+) -> Result<String> {
+    machine::pin_to_one_processor()?;
+    let programs = Programs::find(std::path::Path::new(""))?;
+    let language = language::all(&programs)?
+        .into_iter()
+        .find(|known| known.name == language)
+        .with_context(|| format!("nothing is measured in {language}"))?;
+    let turn = if is_bare {
+        let mut bare = bare::Bare::start(&language.bare)?;
+        bare.turn(lanes, n_calls)?;
+        bare.turn(lanes, n_calls)?
+    } else {
+        let worker = workers::Worker::start(&language.plugin)?;
+        worker.turn(lanes, n_calls)?;
+        worker.turn(lanes, n_calls)?
+    };
+    let mut turns = Turns::default();
+    turns.push(turn);
+    Ok(format!(
+        "p50 {:.2} us, p99 {:.2} us, {:.0} calls/s",
+        turns.p50_us.median(),
+        turns.p99_us.median(),
+        turns.per_second.median()
+    ))
 }
 
 /// Times of single calls, in microseconds, and of all of them, in seconds.
