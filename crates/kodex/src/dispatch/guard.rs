@@ -24,6 +24,9 @@ use crate::{
     runtime::Shared,
 };
 
+/// Says what is wrong with the form of a reply.
+pub(crate) type Check = fn(&Reply) -> Result<(), String>;
+
 /// What one guarded call is about.
 #[derive(Clone, Copy)]
 pub(crate) struct Ask<'a> {
@@ -38,7 +41,7 @@ pub(crate) struct Ask<'a> {
     /// No answer is wanted after this, whatever the plugin's own timeout says.
     pub(crate) no_later_than: Option<Instant>,
     /// Says whether a reply has the form that the hook demands, where it demands one.
-    pub(crate) check: Option<fn(&Reply) -> Result<(), String>>,
+    pub(crate) check: Option<Check>,
 }
 
 /// The end of one guarded call.

@@ -160,7 +160,7 @@ async fn fail_fast_names_the_first_failure() {
 
 #[tokio::test]
 async fn a_capability_narrows_who_is_asked() {
-    let offering = kodex::Define::new("has", "1.0.0", "Offers it.")
+    let offering = Define::new("has", "1.0.0", "Offers it.")
         .capabilities(["context.enrich"])
         .hook("h", |request| Ok(request.payload.clone().into()))
         .build()
@@ -186,7 +186,7 @@ async fn priority_orders_before_names() {
         ..Subscription::new(HookName::new("h").expect("a name"))
     };
     let make = |name: &str, priority| {
-        kodex::Define::new(name, "1.0.0", "Ordered.")
+        Define::new(name, "1.0.0", "Ordered.")
             .subscribe(wish(priority), |_| Ok(serde_json::json!(1).into()))
             .build()
             .expect("a plugin")
