@@ -209,11 +209,18 @@ impl Json {
     }
 }
 
+#[inline]
 fn least_size(value: &Value) -> usize {
     match value {
         Value::Null | Value::Bool(_) => 4,
         Value::Number(_) => 1,
         Value::String(text) => text.len() + 2,
+        Value::Array(_) | Value::Object(_) => least_size_inside(value),
+    }
+}
+
+fn least_size_inside(value: &Value) -> usize {
+    match value {
         Value::Array(items) => 2 + items.iter().map(|item| least_size(item) + 1).sum::<usize>(),
         Value::Object(fields) => {
             2 + fields
@@ -221,6 +228,7 @@ fn least_size(value: &Value) -> usize {
                 .map(|(key, item)| key.len() + 4 + least_size(item))
                 .sum::<usize>()
         }
+        _ => least_size(value),
     }
 }
 
