@@ -118,7 +118,7 @@ def _within_call(link, asked):
 def _around(link):
     """The transaction that the code which runs now is inside of."""
     tx = _open.get()
-    while tx is not None and (tx.ident is None or tx._link is not link):
+    while tx is not None and not tx._holds(link):
         tx = tx._before
     return tx
 
@@ -209,6 +209,7 @@ class _Level:
         self._link = link
         self._around = around
         self._before = None
+        self._call = None
         #: The host's number of the whole transaction, while this level lasts.
         self.ident = None
 
@@ -217,6 +218,10 @@ class _Level:
         if self.ident is None:
             raise RuntimeError("the transaction is over, or has not begun; use it inside its `with`")
         return self
+
+    def _holds(self, link):
+        # One that was never left does not reach into the next call: the host has ended it.
+        return self.ident is not None and self._link is link and self._call == link.call_id()
 
     def _first(self):
         """What is asked of the host at the begin."""
@@ -228,7 +233,7 @@ class _Level:
 
     def _begun(self, result):
         self.ident = result["tx"] if self._around is None else self._around.ident
-        self._before = _open.get()
+        self._before, self._call = _open.get(), self._link.call_id()
         _open.set(self)
 
     def _last(self, failed):
