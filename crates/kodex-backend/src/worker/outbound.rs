@@ -13,6 +13,8 @@ use tokio::{io::AsyncWrite, net::unix::pipe};
 
 /// This many frames of the longest kind may wait for a worker that reads slowly.
 const MAX_WAITING_FRAMES: usize = 8;
+/// Frames that may be sent together are, up to so many bytes: less than any pipe holds.
+const TOGETHER: usize = 16 << 10;
 /// Room beyond that for cancel messages and the like, which must not wait for payloads.
 const CONTROL_ROOM: usize = 64 << 10;
 /// Buffers above this size are given back after use.
@@ -25,6 +27,17 @@ pub(super) enum Sent {
     Done,
     /// Into the buffer: the pump has to drain it.
     Buffered,
+}
+
+/// When a frame has to leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Urgency {
+    /// At once.
+    Now,
+    /// At once, and there is room for it when there is none for payloads.
+    Control,
+    /// When the pump comes by, so that it can leave with others in one write.
+    Together,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,7 +77,7 @@ impl Outbound {
     pub(super) fn send(
         &mut self,
         now: impl Fn() -> Instant,
-        control: bool,
+        urgency: Urgency,
         build: impl FnOnce(&mut Vec<u8>),
     ) -> Result<Sent, Refused> {
         self.frame.clear();
@@ -74,7 +87,12 @@ impl Outbound {
             return Err(Refused::TooLong);
         }
         self.frame.push(b'\n');
-        let n_written = if self.waiting.is_empty() {
+        let n_waiting = self.waiting.len() - self.written;
+        let together = urgency == Urgency::Together && n_waiting + self.frame.len() <= TOGETHER;
+        if !together {
+            self.flush(&now);
+        }
+        let n_written = if self.waiting.is_empty() && !together {
             self.write_now(&now)
         } else {
             0
@@ -84,7 +102,11 @@ impl Outbound {
             self.shrink();
             return Ok(Sent::Done);
         }
-        let room = MAX_WAITING_FRAMES * (self.longest + 1) + if control { CONTROL_ROOM } else { 0 };
+        let extra = match urgency {
+            Urgency::Control => CONTROL_ROOM,
+            Urgency::Now | Urgency::Together => 0,
+        };
+        let room = MAX_WAITING_FRAMES * (self.longest + 1) + extra;
         // A frame that was begun must be finished, whatever the bound says.
         if n_written == 0 && self.waiting.len() - self.written + rest.len() > room {
             return Err(Refused::Full);
@@ -96,21 +118,41 @@ impl Outbound {
     }
 
     fn write_now(&mut self, now: &impl Fn() -> Instant) -> usize {
-        let Some(pipe) = &self.pipe else {
-            self.broken_at.get_or_insert_with(now);
-            return 0;
-        };
-        loop {
-            return match rustix::io::write(pipe, &self.frame) {
-                Ok(n) => n,
-                Err(Errno::INTR) => continue,
-                Err(Errno::AGAIN) => 0,
-                Err(_) => {
-                    self.broken_at = Some(now());
-                    0
-                }
-            };
+        match write(self.pipe.as_ref(), &self.frame) {
+            Ok(n) => n,
+            Err(Broken) => {
+                self.broken_at.get_or_insert_with(now);
+                0
+            }
         }
+    }
+
+    /// Writes of what waits as much as the pipe takes at once.
+    pub(super) fn flush(&mut self, now: impl Fn() -> Instant) {
+        if self.waiting.is_empty() {
+            return;
+        }
+        match write(self.pipe.as_ref(), &self.waiting[self.written..]) {
+            Ok(0) => {}
+            Ok(n) => {
+                self.written += n;
+                self.waiting_since = Some(now());
+            }
+            Err(Broken) => {
+                self.broken_at.get_or_insert_with(now);
+            }
+        }
+        if self.written == self.waiting.len() || self.broken_at.is_some() {
+            self.forget_waiting();
+        }
+    }
+
+    /// Nothing waits any more. The buffer stays, unless it has grown large.
+    fn forget_waiting(&mut self) {
+        self.waiting.clear();
+        self.waiting.shrink_to(KEEP);
+        self.written = 0;
+        self.waiting_since = None;
     }
 
     fn shrink(&mut self) {
@@ -149,9 +191,7 @@ impl Outbound {
                 }
             }
         }
-        self.waiting = Vec::new();
-        self.written = 0;
-        self.waiting_since = None;
+        self.forget_waiting();
         Poll::Ready(())
     }
 
@@ -174,6 +214,22 @@ impl Outbound {
         self.waiting = Vec::new();
         self.written = 0;
         self.waiting_since = None;
+    }
+}
+
+/// Nobody reads the pipe any more.
+struct Broken;
+
+/// One write that does not wait; how many bytes the pipe took.
+fn write(pipe: Option<&pipe::Sender>, bytes: &[u8]) -> Result<usize, Broken> {
+    let pipe = pipe.ok_or(Broken)?;
+    loop {
+        return match rustix::io::write(pipe, bytes) {
+            Ok(n) => Ok(n),
+            Err(Errno::INTR) => continue,
+            Err(Errno::AGAIN) => Ok(0),
+            Err(_) => Err(Broken),
+        };
     }
 }
 
@@ -223,8 +279,53 @@ pub(super) fn push_number(out: &mut Vec<u8>, number: u64) {
 }
 
 #[cfg(test)]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a frame notes since when it waits; no test here looks at it"
+)]
 mod tests {
+    use std::io::Read;
+
     use super::*;
+
+    /// Sends frames of these urgencies and lengths, and gives the lengths of what arrives: at once,
+    /// and after a flush.
+    async fn check(frames: &[(Urgency, usize)], want: (usize, usize)) {
+        let (mut receiver, sender) = io::pipe().expect("a pipe");
+        let sender = std::os::fd::OwnedFd::from(sender);
+        let sender = pipe::Sender::from_owned_fd(sender).expect("a sender");
+        let mut outbound = Outbound::new(sender, 1 << 20);
+        for (urgency, len) in frames {
+            let sent = outbound.send(Instant::now, *urgency, |out| out.resize(len - 1, b'x'));
+            assert!(sent.is_ok());
+        }
+        let mut arrived = |n_expected: usize| {
+            let mut bytes = vec![0; n_expected + 1];
+            // Nothing is read where nothing may be: the pipe would wait.
+            if n_expected == 0 {
+                0
+            } else {
+                receiver.read(&mut bytes).expect("bytes")
+            }
+        };
+        let at_once = arrived(want.0);
+        outbound.flush(Instant::now);
+        assert_eq!((at_once, arrived(want.1)), want, "{frames:?}");
+        assert!(!outbound.has_waiting() && outbound.waiting_since().is_none());
+    }
+
+    #[tokio::test]
+    async fn frames_leave_together_in_their_order_and_never_pile_up() {
+        use Urgency::{Control, Now, Together};
+        check(&[(Now, 10)], (10, 0)).await;
+        check(&[(Together, 10)], (0, 10)).await;
+        check(&[(Now, 10), (Together, 20), (Together, 30)], (10, 50)).await;
+        // Whoever cannot wait takes along what stands before it.
+        check(&[(Together, 10), (Control, 20)], (30, 0)).await;
+        check(&[(Together, 10), (Now, 20), (Together, 5)], (30, 5)).await;
+        // So does a frame that is too large to wait with the others.
+        check(&[(Together, 10), (Together, TOGETHER)], (10 + TOGETHER, 0)).await;
+    }
 
     #[test]
     fn what_is_written_is_json_on_one_line() {

@@ -62,6 +62,8 @@ impl Pump {
             if let Some(error) = link.closed() {
                 return Over::Fault(error);
             }
+            // Calls that begin together leave together.
+            link.outbound().flush(|| link.clock.now());
             let wakes_at = match self.plan(link) {
                 Ok(wakes_at) => wakes_at,
                 Err(error) => return Over::Fault(error),

@@ -16,7 +16,7 @@ use crate::{
     worker::{
         answer::Expected,
         flight::Flight,
-        outbound::{Refused, Sent, push_document, push_number, push_text},
+        outbound::{Refused, Sent, Urgency, push_document, push_number, push_text},
         table::Barred,
     },
 };
@@ -87,7 +87,7 @@ impl Link {
         method: &str,
         params: impl FnOnce(&mut Vec<u8>),
     ) -> Result<Flight, Unsent> {
-        let (id, wake_pump) = {
+        let (id, urgency, wake_pump) = {
             let mut table = self.table();
             let id = table
                 .insert(deadline_at, expected)
@@ -96,9 +96,14 @@ impl Link {
                     barred => Unsent::Barred(barred),
                 })?;
             let early = |wakes_at: Instant| deadline_at < wakes_at;
-            (id, table.pump_wakes_at.is_none_or(early))
+            let urgency = match table.is_alone(id) {
+                true => Urgency::Now,
+                // Its neighbours are as likely to be sent in this moment.
+                false => Urgency::Together,
+            };
+            (id, urgency, table.pump_wakes_at.is_none_or(early))
         };
-        let sent = self.send(false, |out| {
+        let sent = self.send(urgency, |out| {
             out.extend_from_slice(b"{\"jsonrpc\":\"2.0\",\"id\":");
             push_number(out, id);
             out.extend_from_slice(b",\"method\":\"");
@@ -131,11 +136,11 @@ impl Link {
     /// Sends one line. The pump takes over what the pipe does not take at once.
     pub(in crate::worker) fn send(
         &self,
-        control: bool,
+        urgency: Urgency,
         build: impl FnOnce(&mut Vec<u8>),
     ) -> Result<(), Refused> {
         let mut outbound = self.outbound();
-        let sent = outbound.send(|| self.clock.now(), control, build)?;
+        let sent = outbound.send(|| self.clock.now(), urgency, build)?;
         let wake = sent == Sent::Buffered || outbound.broken_at().is_some();
         drop(outbound);
         if wake {
@@ -149,7 +154,7 @@ impl Link {
             return;
         }
         // A cancel that finds no room is as good as one that is not read: the process ends in time.
-        let _ = self.send(true, |out| {
+        let _ = self.send(Urgency::Control, |out| {
             out.extend_from_slice(
                 b"{\"jsonrpc\":\"2.0\",\"method\":\"$/cancel\",\"params\":{\"id\":",
             );
@@ -160,7 +165,7 @@ impl Link {
 
     /// Answers a request of the plugin. A plugin that reads no answers is found by the pump.
     pub(in crate::worker) fn send_result(&self, id: &Id, result: &Json) {
-        let sent = self.send(true, |out| {
+        let sent = self.send(Urgency::Control, |out| {
             push_answer(out, id, "result");
             push_document(out, result.text());
             out.push(b'}');
@@ -172,7 +177,7 @@ impl Link {
     }
 
     pub(in crate::worker) fn send_error(&self, id: &Id, number: i64, code: &str, message: &str) {
-        let _ = self.send(true, |out| {
+        let _ = self.send(Urgency::Control, |out| {
             push_answer(out, id, "error");
             out.extend_from_slice(format!("{{\"code\":{number},\"message\":").as_bytes());
             push_text(out, message);
