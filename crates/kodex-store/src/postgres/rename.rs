@@ -1,0 +1,135 @@
+//! A plugin gets another name: its schema, roles, ledger, state and locks, in one transaction.
+
+use kodex_plugin::PluginName;
+
+use super::{
+    Inner,
+    open::Tries,
+    pool::{Arg, Line, Trouble},
+    roles::{self, Home, quoted},
+};
+use crate::{Access, StoreError};
+
+/// The store's tables that say whose a row is.
+const OWNED: &[&str] = &["state", "leases", "counters"];
+
+pub(super) async fn rename(
+    inner: &Inner,
+    from: &PluginName,
+    to: &PluginName,
+) -> Result<(), StoreError> {
+    let old = inner.find(from).await?;
+    // A role with open connections keeps its rights under its new name, and this store would know no name for it.
+    inner.forget(from);
+    inner.forget(to);
+    let tag = old
+        .as_ref()
+        .and_then(|home| home.roles.as_ref())
+        .map(|_| inner.core.tag.as_str());
+    let new = Home::of(to, tag);
+    let mut tries = Tries::default();
+    loop {
+        let mut line = inner.line().await?;
+        let moved = everything(&mut line, inner, (from, to), old.as_ref(), &new).await;
+        drop(line);
+        match moved {
+            Ok(true) => return Ok(()),
+            Ok(false) => {
+                return Err(StoreError::Refused {
+                    plugin: from.clone(),
+                    action: format!(
+                        "be renamed to {to}, which has tables, state or a ledger already"
+                    ),
+                });
+            }
+            Err(trouble) => {
+                tries
+                    .again(trouble, inner.place(), "renaming a plugin")
+                    .await?
+            }
+        }
+    }
+}
+
+/// Says whether it happened: not when the new name is taken.
+async fn everything(
+    line: &mut Line,
+    inner: &Inner,
+    (from, to): (&PluginName, &PluginName),
+    old: Option<&Home>,
+    new: &Home,
+) -> Result<bool, Trouble> {
+    line.begin().await?;
+    if is_taken(line, to).await? {
+        return Ok(false);
+    }
+    if let Some(old) = old {
+        tables(line, from, to, old, new, &inner.core.secret).await?;
+    }
+    for table in OWNED {
+        let sql = format!("UPDATE kodex.{table} SET plugin = $2 WHERE plugin = $1");
+        line.rows(&sql, &[Arg::Text(from.as_str()), Arg::Text(to.as_str())])
+            .await?;
+    }
+    line.commit().await?;
+    Ok(true)
+}
+
+async fn is_taken(line: &mut Line, to: &PluginName) -> Result<bool, Trouble> {
+    let rows = line
+        .rows(
+            "SELECT EXISTS (SELECT 1 FROM kodex.plugins WHERE plugin = $1)
+                 OR EXISTS (SELECT 1 FROM kodex.state WHERE plugin = $1)
+                 OR EXISTS (SELECT 1 FROM kodex.leases WHERE plugin = $1)
+                 OR EXISTS (SELECT 1 FROM kodex.counters WHERE plugin = $1)",
+            &[Arg::Text(to.as_str())],
+        )
+        .await?;
+    Ok(rows.first().is_some_and(|row| row.get(0)))
+}
+
+async fn tables(
+    line: &mut Line,
+    from: &PluginName,
+    to: &PluginName,
+    old: &Home,
+    new: &Home,
+    secret: &str,
+) -> Result<(), Trouble> {
+    let schema = quoted(&new.schema);
+    line.batch(&format!(
+        "ALTER SCHEMA {} RENAME TO {schema}",
+        quoted(&old.schema)
+    ))
+    .await?;
+    for access in [Access::Migrate, Access::Write, Access::Read] {
+        if let (Some(old), Some(new)) = (old.role(access), new.role(access)) {
+            line.batch(&format!(
+                "ALTER ROLE {} RENAME TO {}",
+                quoted(&old),
+                quoted(&new)
+            ))
+            .await?;
+        }
+    }
+    // Search path and password follow from the names.
+    roles::ensure(line, new, secret).await?;
+    for table in ["kodex_journal", "kodex_progress"] {
+        line.rows(
+            &format!("UPDATE {schema}.{table} SET id = $2 || substr(id, length($1) + 1) WHERE left(id, length($1)) = $1"),
+            &[Arg::Text(&format!("plugin:{from}/")), Arg::Text(&format!("plugin:{to}/"))],
+        )
+        .await?;
+    }
+    line.rows(
+        "UPDATE kodex.plugins SET plugin = $2, namespace = $3, roles = $4 WHERE plugin = $1",
+        &[
+            Arg::Text(from.as_str()),
+            Arg::Text(to.as_str()),
+            Arg::Text(&new.schema),
+            Arg::MaybeText(new.roles.as_deref()),
+        ],
+    )
+    .await?;
+    Ok(())
+}
