@@ -177,7 +177,15 @@ pub(super) fn is_own(name: &str) -> bool {
 }
 
 fn is_catalog(name: &str) -> bool {
-    ["sqlite_master", "sqlite_schema", "sqlite_sequence"]
+    const CATALOG: [&str; 5] = [
+        "sqlite_master",
+        "sqlite_schema",
+        // Renaming a table looks there for triggers; it is always empty.
+        "sqlite_temp_master",
+        "sqlite_temp_schema",
+        "sqlite_sequence",
+    ];
+    CATALOG
         .iter()
         .any(|catalog| name.eq_ignore_ascii_case(catalog))
 }

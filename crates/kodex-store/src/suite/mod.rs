@@ -1,1 +1,122 @@
-//! The suite that every engine passes.
+//! The suite that every engine passes: one entry point per area, so that a failure names area and case.
+//!
+//! ```no_run
+//! # async fn stand(_: std::sync::Arc<dyn kodex_plugin::Clock>) -> kodex_store::suite::Stand { todo!() }
+//! # async fn example() {
+//! let suite = kodex_store::suite::StoreSuite::new(|clock| Box::pin(stand(clock)));
+//! suite.state().await;
+//! # }
+//! ```
+//!
+//! Cases share one store per area and differ in their plugins' names. They use the same SQL on both
+//! engines; where an engine must be named, a table says what holds for it.
+
+mod access;
+mod bounds;
+mod catalog;
+mod cursor;
+mod given;
+mod ledger;
+mod race;
+mod rename;
+mod state;
+mod transaction;
+mod values;
+
+use std::{any::Any, future::Future, pin::Pin, sync::Arc};
+
+use kodex_plugin::Clock;
+
+pub use given::SuiteClock;
+
+use crate::Store;
+use given::Given;
+
+/// An empty store, and what must live as long as it does.
+pub struct Stand {
+    /// The store.
+    pub store: Arc<dyn Store>,
+    /// A temporary folder or database, for example.
+    pub keep: Box<dyn Any + Send>,
+}
+
+type Making = Pin<Box<dyn Future<Output = Stand> + Send>>;
+
+/// The suite over one engine.
+pub struct StoreSuite {
+    make: Box<dyn Fn(Arc<dyn Clock>) -> Making + Send + Sync>,
+}
+
+/// One case of an area.
+type Case = (
+    &'static str,
+    fn(Given) -> Pin<Box<dyn Future<Output = ()> + Send>>,
+);
+
+macro_rules! cases {
+    ($($case:path),* $(,)?) => {
+        &[$((stringify!($case), |given| Box::pin($case(given)))),*]
+    };
+}
+use cases;
+
+macro_rules! areas {
+    ($($(#[$doc:meta])* $area:ident = $module:ident;)*) => {
+        impl StoreSuite {
+            $($(#[$doc])*
+            ///
+            /// # Panics
+            /// When a case does not hold; the message names it.
+            pub async fn $area(&self) {
+                self.run(stringify!($area), $module::CASES).await;
+            })*
+
+            /// The names of all areas.
+            pub const AREAS: &'static [&'static str] = &[$(stringify!($area)),*];
+        }
+    };
+}
+
+areas! {
+    /// Values, versions, times to live, conditions, lists, locks.
+    state = state;
+    /// The same from many callers at once.
+    races = race;
+    /// What each access may do, and what no plugin may do.
+    access = access;
+    /// What goes in comes out.
+    values = values;
+    /// Rows, bytes, text, time, cancelling.
+    bounds = bounds;
+    /// Commit, rollback, savepoints, ends by time.
+    transactions = transaction;
+    /// Pages of large results.
+    cursors = cursor;
+    /// Steps and their rows.
+    ledger = ledger;
+    /// Another name for what a plugin owns.
+    renames = rename;
+    /// Plugins, tables, check, close.
+    catalog = catalog;
+}
+
+impl StoreSuite {
+    /// A suite over the stores that `make` gives. Every one must be empty and take its time from the clock.
+    pub fn new(make: impl Fn(Arc<dyn Clock>) -> Making + Send + Sync + 'static) -> Self {
+        Self {
+            make: Box::new(make),
+        }
+    }
+
+    async fn run(&self, area: &str, cases: &[Case]) {
+        let clock = Arc::new(SuiteClock::default());
+        let stand = (self.make)(Arc::clone(&clock) as Arc<dyn Clock>).await;
+        for (at, (name, case)) in cases.iter().enumerate() {
+            let given = Given::new(Arc::clone(&stand.store), Arc::clone(&clock), at);
+            if let Err(error) = given::spawn(case(given)).await {
+                std::panic::panic_any(format!("{area}, case {name}: {error}"));
+            }
+        }
+        drop(stand.keep);
+    }
+}
