@@ -13,6 +13,7 @@
 pub mod bounds;
 pub mod error;
 pub mod journal;
+pub mod lazy;
 pub mod place;
 pub mod state;
 pub mod statement;
@@ -29,6 +30,7 @@ pub mod suite;
 pub use bounds::Bounds;
 pub use error::StoreError;
 pub use journal::{Applied, Ledger, Step};
+pub use lazy::LazyStore;
 pub use place::Place;
 pub use state::State;
 pub use statement::Statement;

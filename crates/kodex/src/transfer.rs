@@ -16,7 +16,7 @@ use kodex_store::{
 };
 use serde_json::value::RawValue;
 
-use crate::{Runtime, journal::Journal, load::RESERVED_NAME};
+use crate::{Runtime, journal::Journal};
 
 /// The key under which the target remembers that a move into it is under way.
 const MARK: &str = "transfer";
@@ -162,7 +162,7 @@ impl Runtime {
                 place: from.place().to_owned(),
             });
         }
-        let owner = PluginName::new(RESERVED_NAME).expect("the reserved name is a good name");
+        let owner = crate::load::own_name();
         let plugins: Vec<_> = from
             .plugins()
             .await?

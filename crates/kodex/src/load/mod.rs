@@ -179,7 +179,12 @@ fn admit(to: &Admission<'_>, candidate: Candidate, declared: Declared, loaded: &
 }
 
 /// The name under which the runtime itself keeps locks in the store.
-pub(crate) const RESERVED_NAME: &str = "kodex";
+const RESERVED_NAME: &str = "kodex";
+
+/// The same as a name. No plugin can have it, not even one that declares itself in code.
+pub(crate) fn own_name() -> PluginName {
+    PluginName::lenient(RESERVED_NAME).expect("it is not empty and has no control characters")
+}
 
 /// Whether the settings enable a plugin and its name is free.
 fn may_join(

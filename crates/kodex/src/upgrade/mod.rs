@@ -154,6 +154,26 @@ impl UpgradeError {
 }
 
 impl Runtime {
+    /// What is wrong with the journals of the plugins in the catalog, migrations that are not applied
+    /// included; empty without a store.
+    pub async fn check_journals(&self) -> Vec<kodex_plugin::Diagnostic> {
+        let current = self.current();
+        let Some(store) = &self.shared().store else {
+            return Vec::new();
+        };
+        let mut findings = Vec::new();
+        for slot in plan::databases(&current) {
+            let Some(journal) = &slot.journal else {
+                continue;
+            };
+            if let Err(error) = journal.check(&**store, &slot.name).await {
+                let found = kodex_plugin::Diagnostic::error(error.code, error.message);
+                findings.push(found.with_plugin(slot.name.as_str()));
+            }
+        }
+        findings
+    }
+
     /// Applies the pending migrations of every plugin in the catalog, by plugin name, then by number.
     /// `watch` hears of everything as it happens.
     ///

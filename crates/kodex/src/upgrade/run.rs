@@ -39,7 +39,7 @@ pub(super) async fn run(
     baseline: Option<(PluginName, usize)>,
     watch: Watch<'_>,
 ) -> Result<UpgradeReport, UpgradeError> {
-    let owner = host();
+    let owner = crate::load::own_name();
     let lease = lock(shared, &*store, &owner, options, watch).await?;
     let lost = AtomicBool::new(false);
     let work = async {
@@ -95,11 +95,6 @@ pub(super) async fn run(
         );
     }
     result
-}
-
-/// The owner of the store's own locks. No plugin can have this name.
-fn host() -> PluginName {
-    PluginName::new(crate::load::RESERVED_NAME).expect("the reserved name is a good name")
 }
 
 async fn lock(

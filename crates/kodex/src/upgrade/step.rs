@@ -77,6 +77,13 @@ impl<'a> Stepping<'a> {
             }
         };
         host.finish();
+        // What was told right before the end.
+        while let Ok(counts) = told.try_recv() {
+            watch(UpgradeEvent::StepProgress {
+                id: id.clone(),
+                counts,
+            });
+        }
         match reply.map_err(of_plugin)?.0 {
             None => Ok(StepCounts::default()),
             Some(reply) if reply.is_null() => Ok(StepCounts::default()),

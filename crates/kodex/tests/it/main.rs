@@ -5,6 +5,8 @@ mod guard;
 #[cfg(feature = "worker")]
 mod python;
 mod reload;
+#[cfg(feature = "sqlite")]
+mod stored;
 mod tools;
 
 use std::sync::Arc;

@@ -1,0 +1,178 @@
+//! `Runtime::transfer`: from every engine to every other, compared, refused, gone on with.
+
+use std::sync::Arc;
+
+use kodex::{PluginName, Runtime, TransferError, Transferred, store::Store};
+use serde_json::{Value, json};
+
+use super::{Asking, Files, ask, query, runtime, stores, upgrade};
+
+const FILES: Files = &[
+    (
+        "0001_tables.sql",
+        "CREATE TABLE people (id INTEGER PRIMARY KEY, name TEXT NOT NULL, born TIMESTAMP, happy BOOLEAN, weight NUMERIC);\n\
+         CREATE TABLE letters (id INTEGER PRIMARY KEY, sender INTEGER NOT NULL REFERENCES people (id), body TEXT);\n\
+         INSERT INTO people VALUES (1, 'first', NULL, NULL, NULL);",
+    ),
+    ("0002_data.sql", "-- kodex: code\n"),
+];
+
+fn plugin() -> Arc<Asking> {
+    Arc::new(Asking::new("mail", FILES).step("0002_data", |_, _| Ok(None)))
+}
+
+async fn filled(store: &Arc<dyn Store>) -> Runtime {
+    let runtime = runtime(Some(store), [plugin()]).await;
+    upgrade(&runtime).await.expect("applied");
+    for (sql, params) in [
+        (
+            "INSERT INTO people VALUES (?, ?, ?, ?, ?)",
+            json!([2, "Ünï", "2026-01-02 03:04:05", true, {"$numeric": "70.50"}]),
+        ),
+        (
+            "INSERT INTO people VALUES (?, ?, ?, ?, ?)",
+            json!([3, "", null, false, {"$numeric": "0.1"}]),
+        ),
+        (
+            "INSERT INTO letters VALUES (?, ?, ?)",
+            json!([1, 2, "line\nline"]),
+        ),
+    ] {
+        let done = ask(
+            &runtime,
+            "mail",
+            "db/query",
+            json!({"sql": sql, "params": params}),
+        )
+        .await;
+        assert_eq!(done["changed"], 1, "{done}");
+    }
+    for (key, value) in [
+        ("plain", json!({"a": [1, 2.5, null]})),
+        ("null", Value::Null),
+    ] {
+        ask(
+            &runtime,
+            "mail",
+            "state/set",
+            json!({"key": key, "value": value}),
+        )
+        .await;
+    }
+    ask(
+        &runtime,
+        "mail",
+        "state/set",
+        json!({"key": "ttl", "value": 1, "ttl_ms": 600_000}),
+    )
+    .await;
+    runtime
+}
+
+async fn transfer(
+    runtime: &Runtime,
+    from: &Arc<dyn Store>,
+    to: &Arc<dyn Store>,
+) -> Result<Transferred, TransferError> {
+    runtime.transfer(&**from, &**to, &|_, _, _| ()).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_arrives_and_is_equal() {
+    let (sources, targets) = (stores().await, stores().await);
+    for from in &sources.all {
+        let source = filled(from).await;
+        for to in &targets.all {
+            let moved = transfer(&source, from, to).await.expect("moved");
+            let mail = &moved.plugins[0];
+            let tables: Vec<_> = mail
+                .tables
+                .iter()
+                .map(|table| (table.table.as_str(), table.n_rows))
+                .collect();
+            assert_eq!((mail.n_steps, mail.n_keys), (2, 3));
+            assert_eq!(tables, [("people", 3), ("letters", 1)]);
+            let target = runtime(Some(to), [plugin()]).await;
+            assert_eq!(kodex_counts(&target).await, "2 0 2 0");
+            for sql in [
+                "SELECT id, name, happy FROM people ORDER BY id",
+                "SELECT * FROM letters",
+            ] {
+                assert_eq!(
+                    query(&target, "mail", sql).await,
+                    query(&source, "mail", sql).await
+                );
+            }
+            assert_eq!(
+                ask(&target, "mail", "state/get", json!({"key": "plain"})).await["value"]["a"],
+                json!([1, 2.5, null])
+            );
+            assert!(
+                ask(&target, "mail", "state/get", json!({"key": "ttl"})).await["expires_at_ms"]
+                    .is_u64()
+            );
+            let again = transfer(&source, from, to)
+                .await
+                .expect_err("not empty any more");
+            assert_eq!(again.code(), "transfer.not_empty");
+        }
+        break;
+    }
+}
+
+async fn kodex_counts(runtime: &Runtime) -> String {
+    super::counts(upgrade(runtime).await.expect("nothing to do").counts())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_moved_is_refused_before_anything_is_changed() {
+    let (sources, targets) = (stores().await, stores().await);
+    let (from, to) = (&sources.all[0], &targets.all[0]);
+    let source = filled(from).await;
+    assert_eq!(
+        transfer(&source, from, from)
+            .await
+            .expect_err("itself")
+            .code(),
+        "transfer.same"
+    );
+    let without = runtime(Some(from), []).await;
+    let error = transfer(&without, from, to)
+        .await
+        .expect_err("nobody knows the tables");
+    assert_eq!(error.code(), "transfer.no_journal");
+    assert!(error.to_string().contains("mail"), "{error}");
+    const MORE: Files = &[
+        FILES[0],
+        FILES[1],
+        ("0003_more.sql", "CREATE TABLE more (i INTEGER);"),
+    ];
+    let ahead = runtime(Some(from), [Arc::new(Asking::new("mail", MORE))]).await;
+    assert_eq!(
+        transfer(&ahead, from, to).await.expect_err("behind").code(),
+        "transfer.behind"
+    );
+    assert_eq!(to.plugins().await.expect("names"), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interrupted_move_goes_on() {
+    let (sources, targets) = (stores().await, stores().await);
+    for (from, to) in sources.all.iter().zip(&targets.all) {
+        let source = filled(from).await;
+        let moved = {
+            let moving = transfer(&source, from, to);
+            tokio::pin!(moving);
+            // Given up at its first wait that is not over at once, then again from the start.
+            let first =
+                tokio::time::timeout(std::time::Duration::from_millis(5), &mut moving).await;
+            match first {
+                Ok(done) => done.expect("moved"),
+                Err(_) => transfer(&source, from, to).await.expect("goes on"),
+            }
+        };
+        assert_eq!(moved.plugins[0].tables.len(), 2);
+        let mail = PluginName::new("mail").expect("a name");
+        assert_eq!(to.ledger().applied(&mail).await.expect("rows").len(), 2);
+    }
+}
