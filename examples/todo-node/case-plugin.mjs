@@ -8,6 +8,81 @@ import { HostError, Refusal, createPlugin } from "./kodex.mjs";
 /** @type {unknown} */
 let given;
 
+/** @typedef {import("./kodex.d.ts").Db} Db */
+/** @typedef {import("./kodex.d.ts").State} State */
+
+/** @type {Record<string, (db: Db, payload: any) => unknown>} */
+const DATABASE = {
+  query: (db, { sql, params }) => db.query(sql, params),
+  query_one: async (db, { sql, params }) => ({ row: (await db.queryOne(sql, params)) ?? null }),
+  execute: (db, { sql, params }) => db.execute(sql, params),
+  async copy(db, { from, to }) {
+    let changed = 0;
+    for (const row of await db.query(from)) changed += await db.execute(to, Object.values(row));
+    return changed;
+  },
+  async pages(db, { sql, params, n_rows: rows, stop_after: stop }) {
+    const read = [];
+    for await (const row of db.pages(sql, params, { rows })) {
+      read.push(Object.values(row)[0]);
+      if (read.length === stop) break;
+    }
+    return read;
+  },
+  transaction: (db, { statements, inside, raise }) =>
+    db.transaction(async (tx) => {
+      /** @type {unknown[]} */
+      const changed = [];
+      for (const sql of statements) changed.push(await tx.execute(sql));
+      if (inside) await db.transaction(() => each(db, inside, changed)).catch((error) => changed.push(codeOf(error)));
+      if (raise) throw new Error(raise);
+      return changed;
+    }),
+};
+
+/** @param {Db} db @param {string[]} statements @param {unknown[]} changed */
+async function each(db, statements, changed) {
+  for (const sql of statements) changed.push(await db.execute(sql));
+}
+
+/** @param {unknown} error */
+function codeOf(error) {
+  if (error instanceof HostError) return error.code;
+  throw error;
+}
+
+/** @type {Record<string, (state: State, payload: any) => unknown>} */
+const VALUES = {
+  async get(state, { key }) {
+    const value = await state.get(key);
+    return { value: value === undefined ? "nothing" : value };
+  },
+  set: (state, { key, value, ttl_ms: ttlMs }) => state.set(key, value, { ttlMs }),
+  set_if_absent: (state, { key, value, ttl_ms: ttlMs }) => state.setIfAbsent(key, value, { ttlMs }),
+  compare_and_swap: (state, { key, value, version }) => state.compareAndSwap(key, value, { version }),
+  increment: (state, { key }) => state.update(key, (n = 0) => n + 1),
+  delete: (state, { key }) => state.delete(key),
+  async list(state, { prefix }) {
+    const read = [];
+    for await (const { key, version } of state.list(prefix)) read.push([key, version]);
+    return read;
+  },
+  lock: (state, { key, ttl_ms: ttlMs, renew_ms: renewMs, set, value }) =>
+    state.lock(key, { ttlMs }, async (under) => {
+      if (renewMs) await under.renew(renewMs);
+      return state.set(set, value, { under });
+    }),
+};
+
+/** @param {any} door @param {Record<string, any>} table @param {any} payload */
+async function done(door, table, payload) {
+  try {
+    return await table[payload.do](door, payload);
+  } catch (error) {
+    return { error: codeOf(error) };
+  }
+}
+
 createPlugin({ name: "case-plugin", version: "1.2.3" })
   .activate(({ context }) => {
     given = context;
@@ -34,6 +109,18 @@ createPlugin({ name: "case-plugin", version: "1.2.3" })
     while (!signal.aborted) await setImmediate();
   })
   .hook("org", () => given)
+  .hook("db", (payload, { db }) => done(db, DATABASE, payload))
+  .hook("state", (payload, { state }) => done(state, VALUES, payload))
+  .step("0001_fill", async (step) => {
+    const n = (step.progress?.n ?? 0) + 1;
+    await step.save({ n }, { scanned: n });
+    return { scanned: n, migrated: n };
+  })
+  .step("0002_quiet", (step) => step.save("half", { scanned: 3, skipped: 0 }))
+  .step("0003_wrong", () => /** @type {any} */ ({ eaten: 1 }))
+  .step("0004_raise", () => {
+    throw new Error("no");
+  })
   .tool("count", (input) => {
     if (typeof input?.text !== "string") throw new Refusal("text must be a string");
     return { words: input.text.split(/\s+/).filter(Boolean).length };

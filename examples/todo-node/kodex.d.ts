@@ -21,6 +21,135 @@ export interface Host {
   now(): Promise<Date>;
 }
 
+/** A value in a parameter. */
+export type Param =
+  | null
+  | boolean
+  | number
+  | bigint
+  | string
+  | Date
+  | ArrayBuffer
+  | ArrayBufferView
+  | Numeric
+  | Json_
+  | readonly Param[]
+  | { [key: string]: unknown };
+
+/** By position for `?` and `$1`, or by name for `:name`. */
+export type Params = readonly Param[] | { [name: string]: Param };
+
+/** A row by the names of its columns. */
+export type Row = { [column: string]: any };
+
+/** The rows of a result: an array, and what else the statement said. */
+export class Rows<T = Row> extends Array<T> {
+  /** The names of the columns. */
+  columns: string[];
+  /** How many rows were inserted, updated or deleted. */
+  changed: number;
+}
+
+/** A decimal of any precision, as it stands in the database. `String(n)` and `Number(n)` read it. */
+export class Numeric {
+  constructor(text: string);
+  readonly text: string;
+  toString(): string;
+  toJSON(): string;
+}
+
+/** Marks a parameter as a JSON document; an object is one without it, an array is not. */
+declare class Json_ {
+  constructor(document: unknown);
+  readonly document: unknown;
+}
+export { Json_ as Json };
+
+/**
+ * The plugin's own database. Unqualified table names are its own; the host refuses everything else.
+ *
+ * Integers beyond 2^53 are bigint, bytes are Uint8Array, decimals Numeric, JSON columns documents.
+ * Times are texts in RFC 3339; `new Date(text)` reads them.
+ */
+export interface Db {
+  /** Runs one statement and gives its rows; more than `maxRows` are an error. */
+  query<T = Row>(sql: string, params?: Params, options?: { maxRows?: number }): Promise<Rows<T>>;
+  /** Runs one statement that gives at most one row. */
+  queryOne<T = Row>(sql: string, params?: Params): Promise<T | undefined>;
+  /** Runs one statement; says how many rows it inserted, updated or deleted. */
+  execute(sql: string, params?: Params): Promise<number>;
+  /** Reads a large result row by row, fetching `rows` at a time. Not in a transaction. */
+  pages<T = Row>(sql: string, params?: Params, options?: { rows?: number }): AsyncGenerator<T, void, void>;
+  /**
+   * Commits when the function is done and rolls back when it throws. What is asked of `db` inside is
+   * part of it, in the functions that are called there too. Inside another one it is a savepoint.
+   */
+  transaction<T>(work: (tx: Db) => T | Promise<T>): Promise<T>;
+}
+
+export interface SetOptions {
+  /** How long the value lives; for good without it. */
+  ttlMs?: number;
+  /** Only while this lock is held; otherwise an error with the code `state.lease_lost`. */
+  under?: Lease;
+}
+
+/** A value with its version and, where it has one, the time at which it is gone. */
+export interface Entry<T = any> {
+  value: T;
+  /** Rises with every write of the key. */
+  version: number;
+  expiresAt: Date | undefined;
+}
+
+/** A key in a list. */
+export interface Key {
+  key: string;
+  version: number;
+  /** Bytes of the value. */
+  bytes: number;
+  expiresAt: Date | undefined;
+}
+
+/** A lock that is held. */
+export interface Lease {
+  readonly key: string;
+  /** Higher than that of every earlier holder. */
+  readonly token: number;
+  readonly until: Date;
+  /** Holds it for so long from now. */
+  renew(ttlMs: number): Promise<void>;
+}
+
+/** The plugin's own small values by key. Values are JSON. */
+export interface State {
+  /** The value of a key; `undefined` when there is none or it has expired. */
+  get<T = any>(key: string): Promise<T | undefined>;
+  /** The value with its version. */
+  entry<T = any>(key: string): Promise<Entry<T> | undefined>;
+  /** Sets a value; gives its version. */
+  set(key: string, value: unknown, options?: SetOptions): Promise<number>;
+  /** Sets a value unless there is one; says whether it did. */
+  setIfAbsent(key: string, value: unknown, options?: SetOptions): Promise<boolean>;
+  /** Sets a value if the present one has this version, 0 for none; says whether it did. */
+  compareAndSwap(key: string, value: unknown, options: SetOptions & { version: number }): Promise<boolean>;
+  /** Replaces a value by what the function makes of it, again when somebody else was faster. */
+  update<T = any>(
+    key: string,
+    change: (value: T | undefined) => T | Promise<T>,
+    options?: { ttlMs?: number },
+  ): Promise<T>;
+  /** Deletes a value, if it has the version; says whether there was one to delete. */
+  delete(key: string, options?: { version?: number; under?: Lease }): Promise<boolean>;
+  /** The keys that begin with a text, in byte order. */
+  list(prefix?: string): AsyncGenerator<Key, void, void>;
+  /**
+   * Holds a lock while the function runs, at most for `ttlMs` (30 s). An error with the code
+   * `state.locked` when somebody holds it. Who works longer renews it, and writes with `under`.
+   */
+  lock<T>(key: string, options: { ttlMs?: number }, work: (lease: Lease) => T | Promise<T>): Promise<T>;
+}
+
 /** What comes with each call besides its payload. */
 export interface Call {
   /** Fires when the host no longer wants the answer. Hand it on to fetch and the like. */
@@ -28,7 +157,31 @@ export interface Call {
   /** When the answer is due. */
   deadline: Date;
   host: Host;
+  /** The plugin's own database; its manifest must have a `[database]`. */
+  db: Db;
+  /** The plugin's own values. */
+  state: State;
 }
+
+/** What a data step did. */
+export interface StepCounts {
+  scanned?: number;
+  migrated?: number;
+  existing?: number;
+  missing?: number;
+  skipped?: number;
+}
+
+/** What a data step is given. */
+export interface Step extends Call {
+  /** What was saved last, before an interruption; null when the step begins anew. */
+  progress: any;
+  /** Remembers how far the step is, for after a crash, and tells the counters so far. */
+  save(progress: unknown, counts?: StepCounts): Promise<void>;
+}
+
+/** A data step of the journal. It must be able to run again after a crash. */
+export type StepHandler = (step: Step) => StepCounts | void | Promise<StepCounts | void>;
 
 /**
  * Answers a hook or a tool. `undefined` means: nothing to say.
@@ -43,14 +196,44 @@ export type Start = (given: {
   context: { [key: string]: any };
   grants: string[];
   host: Host;
+  db: Db;
+  state: State;
 }) => void | Promise<void>;
 
 export interface Plugin {
+  readonly identity: Identity;
   activate(fn: Start): Plugin;
   hook(name: string, fn: Handler): Plugin;
   tool(name: string, fn: Handler): Plugin;
-  /** Starts to listen. Comes last. */
-  run(): void;
+  /** Declares a data step, named like its file up to the first dot: `0003_backfill`. */
+  step(name: string, fn: StepHandler): Plugin;
+  /**
+   * Starts to listen. Comes last. With `import.meta.url`, only when that file is what `node` was
+   * started with, so that a test can import it.
+   */
+  run(url?: string): Plugin;
+  /** Listens to somebody else than the process's pipes: gives the function that takes their bytes. */
+  connect(ends: { write(line: string): unknown; exit?(): void }): (chunk: Buffer) => void;
+}
+
+/** A parameter as the contract has it, and a value of a row from there; for hosts in tests. */
+export function toWire(value: unknown): unknown;
+export function fromWire(value: any): any;
+
+export function createPlugin(identity: Identity): Plugin;
+
+/** Throw it in a tool whose input makes no sense; the model sees the text. */
+export class Refusal extends Error {
+  constructor(message: string);
+}
+
+/** What the host answers when it refuses or fails. */
+export class HostError extends Error {
+  constructor(error: { message: string; data?: { code?: string } });
+  /** The stable code. */
+  readonly code: string;
+  /** Whether the same may succeed a little later; a transaction begins again from its start. */
+  readonly isRetryable: boolean;
 }
 
 // The wire itself, contract version 1.
@@ -74,9 +257,9 @@ export interface Initialize {
 }
 
 export interface CallParams {
-  kind: "hook" | "tool";
+  kind: "hook" | "tool" | "step";
   name: string;
-  payload: unknown;
+  payload: any;
   timeout_ms: number;
   deadline_unix_ms: number;
 }
