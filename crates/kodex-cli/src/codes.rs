@@ -1,6 +1,5 @@
 //! What the stable codes of errors and findings mean, from the tables of the crates that give them.
 
-use kodex::contract::{manifest, permission};
 use serde::Serialize;
 
 /// The codes that this crate gives.
@@ -63,6 +62,14 @@ pub const CODES: &[(&str, &str)] = &[
     ),
     ("scaffold.name", "The name cannot be that of a plugin."),
     ("scaffold.write", "The new plugin cannot be written."),
+    (
+        "state.absent",
+        "The plugin has no value for this key. `kodex state list PLUGIN` lists the keys.",
+    ),
+    (
+        "state.exists",
+        "There is a value for this key already, and the write was asked not to replace one.",
+    ),
     ("usage", "What was typed cannot be used."),
     ("watch.failed", "The plugin folders cannot be watched."),
 ];
@@ -77,15 +84,9 @@ pub(crate) struct Meaning {
 
 /// The meaning of a code, if it is one.
 pub(crate) fn meaning(code: &str) -> Option<Meaning> {
-    let tables = [CODES, manifest::CODES, permission::CODES];
-    let listed = tables
-        .iter()
-        .flat_map(|table| table.iter())
-        .map(|(code, meaning)| (*code, *meaning));
-    let workers = kodex::WORKER_CODES
-        .iter()
-        .map(|known| (known.code, known.meaning));
-    let (code, meaning) = listed.chain(workers).find(|(known, _)| *known == code)?;
+    let below = kodex::codes().into_iter().flat_map(|table| table.codes);
+    let mut known = CODES.iter().copied().chain(below);
+    let (code, meaning) = known.find(|(known, _)| *known == code)?;
     Some(Meaning {
         code: code.to_owned(),
         meaning: meaning.to_owned(),
@@ -153,7 +154,13 @@ mod tests {
     #[test]
     fn the_table_is_sorted_and_every_table_is_asked() {
         assert!(CODES.windows(2).all(|pair| pair[0].0 < pair[1].0));
-        for code in ["usage", "manifest.key.unknown", "worker.banner"] {
+        for code in [
+            "usage",
+            "load.name.duplicate",
+            "manifest.key.unknown",
+            "python.too_old",
+            "worker.banner",
+        ] {
             assert_eq!(meaning(code).expect(code).code, code);
         }
         assert_eq!(meaning("prompt.submit"), None);

@@ -24,6 +24,7 @@
 
 pub mod capability;
 pub mod clock;
+mod codes;
 pub mod db;
 pub mod define;
 pub mod diagnostic;
@@ -45,6 +46,7 @@ pub mod tool;
 pub mod wire;
 
 pub use clock::Clock;
+pub use codes::CODES;
 pub use define::Define;
 pub use diagnostic::{Diagnostic, Position, Severity};
 pub use error::{Failure, PluginError};

@@ -361,6 +361,22 @@ pub const CODES: &[Code] = &[
         "Another upgrade was at work at the same time; run it again.",
     ),
     ("store.internal", "A bug in Kodex."),
+    (
+        "store.integrity",
+        "A check found a file that the engine cannot read whole; restore it from a backup.",
+    ),
+    (
+        "store.foreign_key",
+        "A check found rows that refer to rows which are not there.",
+    ),
+    (
+        "store.ledger",
+        "A check found rows in a ledger that no Kodex wrote; restore the ledger from a backup.",
+    ),
+    (
+        "store.state",
+        "A check found a damaged value; delete it or restore a backup.",
+    ),
 ];
 
 impl StoreError {

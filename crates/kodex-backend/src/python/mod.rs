@@ -5,6 +5,7 @@
 //! here decides whether a plugin may run, and nothing keeps a plugin running: that is the worker's.
 
 pub mod cache;
+mod codes;
 pub mod declarations;
 pub mod entry_points;
 pub mod inspect;
@@ -12,6 +13,7 @@ pub mod interpreter;
 pub mod sdk;
 
 pub use cache::{Answer, Cache, Declaration};
+pub use codes::CODES;
 pub use declarations::{Contexts, Declarant, Declarations, Declared};
 pub use entry_points::{EntryPoint, GROUP, Scanned, entry_points};
 pub use inspect::{InspectError, Inspection, Inspector, Source, Subject};

@@ -83,8 +83,8 @@ impl Opener {
                 }
             }
             Run::Process { command, .. } if command.is_empty() => {
-                let text = "run.command is empty";
-                return Err(Diagnostic::error("manifest.run.command.empty", text));
+                let text = "`run.command` names no program";
+                return Err(Diagnostic::error("manifest.command.empty", text));
             }
             Run::Process { .. } => {}
             other => return Err(unsupported(other.kind())),
