@@ -46,7 +46,8 @@ test("parameters", () => {
   check(new Date(0), "1970-01-01T00:00:00.000Z");
   check(new Numeric("1.10"), { $numeric: "1.10" });
   check({ a: [1] }, { $json: { a: [1] } });
-  check(Object.assign(Object.create(null), { $int: "1" }), { $json: { $int: "1" } });
+  check({ $int: "1" }, { $json: { $int: "1" } });
+  check(Object.create(null), { $json: Object.create(null) });
   check(new Json([1]), { $json: [1] });
   check([1, [new Uint8Array(), null]], [1, [{ $bytes: "" }, null]]);
   for (const wrong of [undefined, () => 1, Symbol("s"), new Map(), new Set(), new Date(NaN), [undefined]]) {

@@ -149,11 +149,13 @@ class TheFakeHost(unittest.TestCase):
 
 class Examples(unittest.TestCase):
     def test_their_own_tests_pass(self):
-        tests = os.path.join(HERE, "..", "..", "..", "examples", "word-count", "tests")
-        command = [sys.executable, "-m", "unittest", "discover", "-s", tests]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        self.assertEqual(done.returncode, 0, done.stderr)
-        self.assertRegex(done.stderr, r"Ran [1-9]")
+        for example in ("word-count", "notes"):
+            with self.subTest(example):
+                tests = os.path.join(HERE, "..", "..", "..", "examples", example, "tests")
+                command = [sys.executable, "-m", "unittest", "discover", "-s", tests]
+                done = subprocess.run(command, capture_output=True, text=True, check=False)
+                self.assertEqual(done.returncode, 0, done.stderr)
+                self.assertRegex(done.stderr, r"Ran [1-9]")
 
 
 if __name__ == "__main__":

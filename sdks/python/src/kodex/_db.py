@@ -266,9 +266,8 @@ class Transaction(_Level, Db):
 
     def _give_up(self, asked):
         """What could not be committed must not stay open until the call is over."""
-        if self._around is None:
-            with suppress(HostError):
-                self._link.request("db/rollback", asked)
+        with suppress(HostError):
+            self._link.request("db/rollback" if self._around is None else "db/undo", asked)
 
 
 class AsyncDb:
@@ -358,9 +357,9 @@ class AsyncTransaction(_Level, AsyncDb):
                 raise
 
     async def _give_up(self, asked):
-        if self._around is None:
-            with suppress(HostError):
-                await self._link.request_async("db/rollback", asked)
+        with suppress(HostError):
+            method = "db/rollback" if self._around is None else "db/undo"
+            await self._link.request_async(method, asked)
 
 
 #: The database of the plugin in this process.

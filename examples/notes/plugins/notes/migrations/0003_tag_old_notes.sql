@@ -1,0 +1,2 @@
+-- kodex: code
+-- Notes from before there were tags get those that stand in their texts; see plugin.py.
