@@ -28,6 +28,9 @@ use crate::{Bounds, Column, Engine, Rows, Statement, StoreError, Value, statemen
 /// nearly done is not worth a cancel.
 const N_SPARE: usize = 2_000;
 
+/// The first is for the session, because the second forbids it for the transaction.
+const SLOWLY: &str = "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; BEGIN READ ONLY";
+
 /// A plugin's statement, read.
 pub(super) struct Request<'a> {
     pub(super) plugin: &'a PluginName,
@@ -154,7 +157,7 @@ pub(super) enum Ahead {
     Clean,
     /// The same, and a transaction.
     Begin,
-    /// The same, and no limit in the server for a result that is read slowly.
+    /// The same, for a result that is read slowly and changes nothing.
     Slowly,
 }
 
@@ -168,10 +171,7 @@ impl Ahead {
                 clean.and(begin)
             }
             Self::Slowly => {
-                let (clean, slow) = tokio::join!(
-                    line.clean(),
-                    line.batch_execute("SET statement_timeout = 0")
-                );
+                let (clean, slow) = tokio::join!(line.clean(), line.batch_execute(SLOWLY));
                 clean.and(slow)
             }
         }

@@ -6,10 +6,10 @@ use kodex_plugin::PluginName;
 use super::{
     Inner, Isolation,
     pool::{Arg, Line, Trouble},
-    roles::Home,
+    roles::{Home, Part},
     tables,
 };
-use crate::{Access, Finding, Ledger as _, StoreError};
+use crate::{Finding, Ledger as _, StoreError};
 
 pub(super) async fn check(inner: &std::sync::Arc<Inner>) -> Result<Vec<Finding>, StoreError> {
     let mut findings = Vec::new();
@@ -69,16 +69,13 @@ async fn namespace(
             ),
         );
     }
-    for access in [Access::Migrate, Access::Write, Access::Read] {
-        let Some(role) = home.role(access) else {
-            continue;
-        };
+    for (part, role) in home.roles() {
         let rows = line
             .rows(
                 "SELECT rolsuper OR rolcreaterole OR rolcreatedb OR rolreplication OR rolbypassrls
-                     OR EXISTS (SELECT 1 FROM pg_catalog.pg_auth_members m WHERE m.member = r.oid)
+                     OR EXISTS (SELECT 1 FROM pg_catalog.pg_auth_members m WHERE m.member = r.oid AND NOT $2::boolean)
                  FROM pg_catalog.pg_roles r WHERE rolname = $1",
-                &[Arg::Text(&role)],
+                &[Arg::Text(&role), Arg::Truth(part == Part::Step)],
             )
             .await?;
         match rows.first().map(|row| row.get::<_, bool>(0)) {

@@ -10,8 +10,10 @@ use tokio::time::{Instant, timeout};
 use tokio_postgres::Row;
 
 use super::{
+    Inner,
     answer::{Ahead, Failure, Opened, Request, deadline, is_cancelled, open, timed_out},
     error,
+    hold::Hold,
     pool::{GRACE, Line, cancel},
 };
 use crate::{Bounds, Cursor, Rows, StoreError, Value, Work};
@@ -19,6 +21,11 @@ use crate::{Bounds, Cursor, Rows, StoreError, Value, Work};
 /// A result that is open.
 pub(super) struct PgCursor {
     plugin: PluginName,
+    hold: Hold<Reading>,
+}
+
+/// Where reading is.
+struct Reading {
     line: Line,
     /// None at the end.
     opened: Option<Opened>,
@@ -27,7 +34,8 @@ pub(super) struct PgCursor {
 }
 
 impl PgCursor {
-    pub(super) async fn open(mut line: Line, request: &Request<'_>) -> Result<Self, StoreError> {
+    pub(super) async fn open(mut line: Line, request: &Request<'_>, inner: &Inner) -> Result<Self, StoreError> {
+        line.open = true;
         line.in_flight = true;
         let token = line.cancel_token();
         let opened = {
@@ -46,20 +54,31 @@ impl PgCursor {
             }
         };
         match opened {
-            Ok(opened) => Ok(Self {
-                plugin: request.plugin.clone(),
-                line,
-                opened: Some(opened),
-                held: None,
-            }),
+            Ok(opened) => {
+                let reading = Reading { line, opened: Some(opened), held: None };
+                let until = request.bounds.until.map(Instant::from_std);
+                Ok(Self { plugin: request.plugin.clone(), hold: Hold::new(reading, &inner.shared, until) })
+            }
             Err(failure) => {
-                line.in_flight =
-                    matches!(&failure, Failure::Server(error) if error.as_db_error().is_none());
+                line.in_flight = matches!(&failure, Failure::Server(error) if error.as_db_error().is_none());
                 Err(request.failed(failure))
             }
         }
     }
+}
 
+impl PgCursor {
+    fn over(&self) -> StoreError {
+        let problem = if self.hold.is_over() {
+            "the cursor is over, because its call ended or the store closes"
+        } else {
+            "the cursor is over, because a page of it failed or was given up; open it again"
+        };
+        StoreError::BadTransaction { plugin: self.plugin.clone(), problem }
+    }
+}
+
+impl Reading {
     async fn page(&mut self, n_rows: usize, bounds: &Bounds) -> Result<Rows, Failure> {
         let Some(opened) = &mut self.opened else {
             return Ok(Rows::default());
@@ -108,9 +127,16 @@ impl Cursor for PgCursor {
     fn next<'a>(&'a mut self, n_rows: usize, bounds: &'a Bounds) -> Work<'a, Rows> {
         Box::pin(async move {
             let started_at = Instant::now();
-            let page = tokio::time::timeout_at(deadline(bounds), self.page(n_rows, bounds)).await;
+            // What is dropped from here on, by an error or by the caller, is over and ended in the server.
+            let Some(mut reading) = self.hold.take() else {
+                return Err(self.over());
+            };
+            let page = tokio::time::timeout_at(deadline(bounds), reading.page(n_rows, bounds)).await;
             let error = match page {
-                Ok(Ok(rows)) => return Ok(rows),
+                Ok(Ok(rows)) => {
+                    self.hold.put(reading);
+                    return Ok(rows);
+                }
                 Ok(Err(Failure::Server(error))) if is_cancelled(&error) => {
                     timed_out(&self.plugin, started_at.elapsed())
                 }
@@ -125,8 +151,6 @@ impl Cursor for PgCursor {
                 }
                 Err(_) => timed_out(&self.plugin, started_at.elapsed()),
             };
-            // Whatever it was, this result is over; dropping the line ends it in the server.
-            self.opened = None;
             Err(error)
         })
     }

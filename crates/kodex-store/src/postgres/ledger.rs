@@ -7,20 +7,20 @@
 use std::sync::Arc;
 
 use kodex_plugin::PluginName;
-use tokio_postgres::error::ErrorPosition;
+use tokio_postgres::{error::ErrorPosition, types::Type};
 
 use super::{
-    Inner,
+    Inner, Stay,
     answer::Ahead,
     error,
     open::Tries,
     pool::{Arg, Line, Trouble},
     rename,
-    roles::{Home, quoted},
+    roles::{Home, Part, quoted},
     transaction::commit,
 };
 use crate::{
-    Access, Applied, Ledger, Step, StoreError, Work,
+    Applied, Ledger, Step, StoreError, Work,
     journal::{Progress, StepKind},
 };
 
@@ -92,24 +92,22 @@ impl PgLedger {
         step: &Step,
         after: Option<&str>,
     ) -> Result<Applied, StoreError> {
-        let mut line = self.owner(plugin, home).await?;
+        let mut line = self.inner.plugin_line(plugin, home, Part::Step, Stay::Long, None).await?;
         line.in_flight = true;
         line.open = true;
-        Ahead::Begin
-            .send(&line)
-            .await
-            .map_err(|error| error::plugin(plugin, &error, None))?;
+        let begun = Ahead::Begin.send(&line).await;
+        begun.map_err(|error| error::plugin(plugin, &error, None))?;
         let applied = match self.enter(&mut line, home, plugin, step, after).await {
             Ok(Some(applied)) => applied,
             Ok(None) => return Err(moved(plugin, step)),
             Err(trouble) if trouble.code() == "23505" => return Err(moved(plugin, step)),
             Err(trouble) => return Err(self.inner.own(trouble, "writing a ledger")),
         };
-        if self.inner.server.has_blocks {
-            // No timer: a step takes as long as its tables are large. Dropping this future cancels it.
-            batch(&mut line, plugin, step, &block(&step.text)).await?;
-        } else {
-            unblocked(&mut line, plugin, step, &self.inner).await?;
+        // No timer: a step takes as long as its tables are large. Dropping this future cancels it.
+        match (self.inner.server.has_blocks, home.role(Part::Owner)) {
+            (true, Some(owner)) => boxed(&mut line, plugin, step, home, &owner).await?,
+            (true, None) => batch(&mut line, plugin, step, &block(&step.text)).await?,
+            (false, owner) => unblocked(&mut line, plugin, step, owner.as_deref(), &self.inner).await?,
         }
         commit(&mut line, plugin).await?;
         Ok(applied)
@@ -126,7 +124,7 @@ impl PgLedger {
         if rows.last().map(|row| row.id.as_str()) != after {
             return Err(moved(plugin, step));
         }
-        let mut line = self.owner(plugin, home).await?;
+        let mut line = self.inner.plugin_line(plugin, home, Part::Owner, Stay::Long, None).await?;
         line.in_flight = true;
         line.clean()
             .await
@@ -134,12 +132,6 @@ impl PgLedger {
         batch(&mut line, plugin, step, &step.text).await?;
         drop(line);
         self.enter_own(plugin, step, after).await
-    }
-
-    async fn owner(&self, plugin: &PluginName, home: &Home) -> Result<Line, StoreError> {
-        self.inner
-            .plugin_line(plugin, home, Access::Migrate, None)
-            .await
     }
 
     /// Writes a step's row on a connection of the store's own and removes its progress.
@@ -232,6 +224,39 @@ fn block(text: &str) -> String {
     )
 }
 
+/// Runs the text as the owner, inside a function that exists in this transaction only. Inside a function
+/// with the rights of its owner the server refuses `SET ROLE`, so the text cannot become the role that
+/// writes the ledger.
+async fn boxed(
+    line: &mut Line,
+    plugin: &PluginName,
+    step: &Step,
+    home: &Home,
+    owner: &str,
+) -> Result<(), StoreError> {
+    let owner = quoted(owner);
+    let function = format!("{}.kodex_step", quoted(&home.schema));
+    let make = format!(
+        "SET LOCAL ROLE {owner};
+         CREATE FUNCTION {function}(text) RETURNS void LANGUAGE plpgsql SECURITY DEFINER
+         AS 'BEGIN EXECUTE $1; END';
+         SET LOCAL ROLE NONE"
+    );
+    batch(line, plugin, step, &make).await?;
+    line.in_flight = true;
+    let call = format!("SELECT {function}($1)");
+    let done = line.query_typed(&call, &[(&step.text, Type::TEXT)]).await;
+    line.in_flight = false;
+    done.map_err(|error| {
+        line.spoiled |= error.as_db_error().is_none();
+        refused(plugin, step, &error)
+    })?;
+    let forget = format!(
+        "SET LOCAL ROLE {owner}; DROP FUNCTION IF EXISTS {function}(text); SET LOCAL ROLE NONE"
+    );
+    batch(line, plugin, step, &forget).await
+}
+
 async fn batch(
     line: &mut Line,
     plugin: &PluginName,
@@ -252,6 +277,7 @@ async fn unblocked(
     line: &mut Line,
     plugin: &PluginName,
     step: &Step,
+    owner: Option<&str>,
     inner: &Inner,
 ) -> Result<(), StoreError> {
     let own = |trouble| inner.own(trouble, "a step");
@@ -262,7 +288,12 @@ async fn unblocked(
     )
     .await
     .map_err(own)?;
+    if let Some(owner) = owner {
+        let set = format!("SET LOCAL ROLE {}", quoted(owner));
+        batch(line, plugin, step, &set).await?;
+    }
     batch(line, plugin, step, &step.text).await?;
+    batch(line, plugin, step, "SET LOCAL ROLE NONE").await?;
     let rows = line
         .rows("SELECT current_setting('kodex.step', true)", &[])
         .await

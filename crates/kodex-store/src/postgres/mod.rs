@@ -10,6 +10,7 @@ mod answer;
 mod check;
 mod cursor;
 mod error;
+mod hold;
 mod ledger;
 mod namespace;
 mod open;
@@ -33,7 +34,7 @@ use std::{
 };
 
 use kodex_plugin::{Clock, PluginName};
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, time::Instant};
 use tokio_postgres::Config;
 
 use self::{
@@ -41,7 +42,7 @@ use self::{
     namespace::PgNamespace,
     open::{Core, Server, Tries},
     pool::{Arg, Line, Lines, NoLine, Shared, Trouble},
-    roles::Home,
+    roles::{Home, Part},
     state::PgState,
     tasks::Tasks,
 };
@@ -129,6 +130,24 @@ impl fmt::Debug for PgStore {
     }
 }
 
+/// Which connections: whose, as which role, and for how long.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Door {
+    /// None for the role without rights.
+    plugin: Option<PluginName>,
+    part: Part,
+    stay: Stay,
+}
+
+/// How long a connection is away: those that plugins hold must not take all that others need for a moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Stay {
+    /// For one statement.
+    Short,
+    /// For a transaction or a cursor.
+    Long,
+}
+
 /// What the parts of a store share.
 struct Inner {
     options: PgOptions,
@@ -138,7 +157,7 @@ struct Inner {
     shared: Shared,
     host: Lines,
     homes: Mutex<HashMap<PluginName, Home>>,
-    pools: Mutex<HashMap<(PluginName, Access), Lines>>,
+    pools: Mutex<HashMap<Door, Lines>>,
 }
 
 impl PgStore {
@@ -324,38 +343,36 @@ impl Inner {
         line.commit().await
     }
 
-    /// The connections of a plugin's role.
-    fn lines(&self, plugin: &PluginName, home: &Home, access: Access) -> Result<Lines, StoreError> {
+    /// The connections behind a door.
+    fn lines(&self, door: Door, home: &Home) -> Result<Lines, StoreError> {
         if self.shared.is_closed() {
             return Err(StoreError::Closed);
         }
         let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(lines) = pools.get(&(plugin.clone(), access)) {
+        if let Some(lines) = pools.get(&door) {
             return Ok(lines.clone());
         }
         let mut config = self.config.clone();
-        match (self.options.isolation, home.role(access)) {
+        let role = match &door.plugin {
+            Some(_) => home.role(door.part),
+            None => Some(roles::nobody(&self.core.tag)),
+        };
+        match (self.options.isolation, role) {
             (Isolation::Roles, Some(role)) => {
-                config
-                    .password(roles::password(&self.core.secret, &role))
-                    .user(role);
+                config.password(roles::password(&self.core.secret, &role)).user(role);
                 // Options of the host would stand above the role's own search path.
                 config.options("");
             }
             _ => {
-                let read_only = if access == Access::Read { "on" } else { "off" };
+                let read_only = if door.part == Part::Reader { "on" } else { "off" };
                 config.options(format!(
                     "-c search_path={} -c default_transaction_read_only={read_only}",
                     home.schema
                 ));
             }
         }
-        let lines = Lines::new(
-            config,
-            self.options.n_plugin_connections.max(1),
-            self.shared.clone(),
-        )?;
-        pools.insert((plugin.clone(), access), lines.clone());
+        let lines = Lines::new(config, self.options.n_plugin_connections.max(1), self.shared.clone())?;
+        pools.insert(door, lines.clone());
         Ok(lines)
     }
 
@@ -365,24 +382,57 @@ impl Inner {
         &self,
         plugin: &PluginName,
         home: &Home,
-        access: Access,
-        deadline: Option<tokio::time::Instant>,
+        part: Part,
+        stay: Stay,
+        deadline: Option<Instant>,
     ) -> Result<Line, StoreError> {
-        let whose = || format!("plugin {plugin}");
-        let none = match self.lines(plugin, home, access)?.line(deadline).await {
+        let door = Door { plugin: Some(plugin.clone()), part, stay };
+        let none = match self.lines(door.clone(), home)?.line(deadline).await {
             Ok(line) => return Ok(line),
-            Err(NoLine::Refused(error))
-                if is_login(&error) && self.options.isolation == Isolation::Roles =>
-            {
+            Err(NoLine::Refused(error)) if is_login(&error) && self.options.isolation == Isolation::Roles => {
                 self.make(plugin).await?;
-                match self.lines(plugin, home, access)?.line(deadline).await {
+                match self.lines(door, home)?.line(deadline).await {
                     Ok(line) => return Ok(line),
                     Err(none) => none,
                 }
             }
             Err(none) => none,
         };
-        Err(match none {
+        Err(self.no_line(none, plugin))
+    }
+
+    /// A connection that may do nothing, for a plugin that has no place yet.
+    async fn nobody(&self, plugin: &PluginName, stay: Stay, deadline: Option<Instant>) -> Result<Line, StoreError> {
+        let door = Door { plugin: None, part: Part::Reader, stay };
+        let home = Home::of(plugin, None);
+        let none = match self.lines(door.clone(), &home)?.line(deadline).await {
+            Ok(line) => return Ok(line),
+            Err(NoLine::Refused(error)) if is_login(&error) && self.options.isolation == Isolation::Roles => {
+                self.make_nobody().await?;
+                match self.lines(door, &home)?.line(deadline).await {
+                    Ok(line) => return Ok(line),
+                    Err(none) => none,
+                }
+            }
+            Err(none) => none,
+        };
+        Err(self.no_line(none, plugin))
+    }
+
+    async fn make_nobody(&self) -> Result<(), StoreError> {
+        let role = roles::nobody(&self.core.tag);
+        let mut tries = Tries::default();
+        loop {
+            let mut line = self.line().await?;
+            let made = roles::ensure_nobody(&mut line, &role, &self.core.secret).await;
+            drop(line);
+            let Err(trouble) = made else { return Ok(()) };
+            tries.again(trouble, self.place(), "making a role").await?;
+        }
+    }
+
+    fn no_line(&self, none: NoLine, plugin: &PluginName) -> StoreError {
+        match none {
             NoLine::Refused(error) if is_login(&error) => StoreError::Unsupported {
                 place: self.place().to_owned(),
                 problem: format!(
@@ -391,8 +441,8 @@ impl Inner {
                     error.code().map_or("", |code| code.code())
                 ),
             },
-            none => error::no_line(self.place(), none, &whose()),
-        })
+            none => error::no_line(self.place(), none, &format!("plugin {plugin}")),
+        }
     }
 
     /// Closes a plugin's connections and forgets where it is.
@@ -402,11 +452,12 @@ impl Inner {
             .unwrap_or_else(PoisonError::into_inner)
             .remove(plugin);
         let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
-        pools.retain(|(of, _), lines| {
-            if of == plugin {
+        pools.retain(|door, lines| {
+            let is_its = door.plugin.as_ref() == Some(plugin);
+            if is_its {
                 lines.close();
             }
-            of != plugin
+            !is_its
         });
     }
 }

@@ -8,7 +8,7 @@ use std::sync::{
 use kodex_plugin::PluginName;
 
 use super::{
-    Inner,
+    Inner, Stay,
     answer::{Ahead, Request, deadline, run},
     cursor::PgCursor,
     pool::{Arg, Line},
@@ -25,7 +25,7 @@ pub(super) struct PgNamespace {
     inner: Arc<Inner>,
     plugin: PluginName,
     access: Access,
-    /// None where a reader came before the first writer.
+    /// None where a reader came before the first writer; it is looked for again each time.
     home: Option<Home>,
     n_writes: AtomicU32,
 }
@@ -46,16 +46,16 @@ impl PgNamespace {
         }
     }
 
-    async fn line(&self, bounds: &Bounds) -> Result<Line, StoreError> {
+    async fn line(&self, bounds: &Bounds, stay: Stay) -> Result<Line, StoreError> {
+        let deadline = Some(deadline(bounds));
         let home = match &self.home {
-            Some(home) => home.clone(),
-            // An empty namespace answers like any other, so it has to be there.
-            None => self.inner.home(&self.plugin).await?,
+            Some(home) => Some(home.clone()),
+            None => self.inner.find(&self.plugin).await?,
         };
-        let deadline = deadline(bounds);
-        self.inner
-            .plugin_line(&self.plugin, &home, self.access, Some(deadline))
-            .await
+        match home {
+            Some(home) => self.inner.plugin_line(&self.plugin, &home, self.access.into(), stay, deadline).await,
+            None => self.inner.nobody(&self.plugin, stay, deadline).await,
+        }
     }
 
     /// Refuses what may take room when the plugin has none left.
@@ -111,7 +111,7 @@ impl Namespace for PgNamespace {
         Box::pin(async move {
             let request = Request::read(&self.plugin, statement, bounds)?;
             self.check_quota(&request).await?;
-            let mut line = self.line(bounds).await?;
+            let mut line = self.line(bounds, Stay::Short).await?;
             // Where an answer that is too long must undo what the statement changed, it cannot commit itself.
             let undoes = contains(&request.bound.text, "returning");
             let ahead = if undoes { Ahead::Begin } else { Ahead::Clean };
@@ -141,16 +141,16 @@ impl Namespace for PgNamespace {
         Box::pin(async move {
             let request = Request::read(&self.plugin, statement, bounds)?;
             self.check_quota(&request).await?;
-            let line = self.line(bounds).await?;
-            Ok(Box::new(PgCursor::open(line, &request).await?) as Box<dyn Cursor>)
+            let line = self.line(bounds, Stay::Long).await?;
+            Ok(Box::new(PgCursor::open(line, &request, &self.inner).await?) as Box<dyn Cursor>)
         })
     }
 
     fn begin<'a>(&'a self, bounds: &'a Bounds) -> Work<'a, Box<dyn Transaction>> {
         Box::pin(async move {
-            let line = self.line(bounds).await?;
+            let line = self.line(bounds, Stay::Long).await?;
             let begun =
-                PgTransaction::begin(line, self.plugin.clone(), bounds, Arc::clone(&self.inner));
+                PgTransaction::begin(line, self.plugin.clone(), bounds, &self.inner);
             Ok(Box::new(begun.await?) as Box<dyn Transaction>)
         })
     }

@@ -8,7 +8,7 @@ use std::{fmt, ops::Deref, sync::Arc, time::Duration};
 use bytes::BytesMut;
 use deadpool_postgres::{ClientWrapper, Manager, ManagerConfig, Object, Pool, PoolError, Runtime};
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
     time::{Instant, timeout, timeout_at},
 };
 use tokio_postgres::{
@@ -39,29 +39,34 @@ pub(super) struct Shared {
     /// How long to wait for a connection, making it included.
     pub(super) wait: Duration,
     gate: Arc<Semaphore>,
+    is_closing: Arc<watch::Sender<bool>>,
 }
 
 impl Shared {
     pub(super) fn new(place: Arc<str>, tasks: Arc<Tasks>, prepares: bool, wait: Duration) -> Self {
         let gate = Arc::new(Semaphore::new(N_LINES as usize));
-        Self {
-            place,
-            tasks,
-            prepares,
-            wait,
-            gate,
+        let is_closing = Arc::new(watch::Sender::new(false));
+        Self { place, tasks, prepares, wait, gate, is_closing }
+    }
+
+    /// Ends when the store begins to close.
+    pub(super) fn closing(&self) -> impl Future<Output = ()> + Send + 'static {
+        let mut is_closing = self.is_closing.subscribe();
+        async move {
+            let _ = is_closing.wait_for(|is_closing| *is_closing).await;
         }
     }
 
     /// Lets nobody in any more and waits until everybody is out.
     pub(super) async fn close(&self, within: Duration) {
+        self.is_closing.send_replace(true);
         let all = timeout(within, self.gate.acquire_many(N_LINES)).await;
         self.gate.close();
         drop(all);
     }
 
     pub(super) fn is_closed(&self) -> bool {
-        self.gate.is_closed()
+        self.gate.is_closed() || *self.is_closing.borrow()
     }
 }
 
@@ -95,6 +100,9 @@ impl Lines {
 
     /// A connection, waited for until `deadline`.
     pub(super) async fn line(&self, deadline: Option<Instant>) -> Result<Line, NoLine> {
+        if self.shared.is_closed() {
+            return Err(NoLine::Closed);
+        }
         let Ok(permit) = Arc::clone(&self.shared.gate).try_acquire_owned() else {
             return Err(NoLine::Closed);
         };
@@ -327,7 +335,7 @@ impl ToSql for Arg<'_> {
     }
 
     fn accepts(kind: &Type) -> bool {
-        [Type::TEXT, Type::INT8, Type::BOOL].contains(kind)
+        [Type::TEXT, Type::NAME, Type::INT8, Type::BOOL].contains(kind)
     }
 
     to_sql_checked!();

@@ -8,10 +8,20 @@ use super::{
     pool::{Arg, Line, Trouble},
     roles::{self, Home, quoted},
 };
-use crate::{Access, StoreError};
+use crate::StoreError;
 
-/// The store's tables that say whose a row is.
-const OWNED: &[&str] = &["state", "leases", "counters"];
+/// What moves beside the tables. The counters of both names stay and only rise, so that no version and no
+/// token comes twice, whatever a name is used for later.
+const STATE: &[&str] = &[
+    "UPDATE kodex.state SET plugin = $2 WHERE plugin = $1",
+    "DELETE FROM kodex.leases WHERE plugin = $2 AND plugin <> $1",
+    "UPDATE kodex.leases SET plugin = $2 WHERE plugin = $1",
+    "INSERT INTO kodex.counters AS c (plugin, n_keys, last_version)
+     SELECT $2, n_keys, last_version FROM kodex.counters WHERE plugin = $1
+     ON CONFLICT (plugin) DO UPDATE SET n_keys = excluded.n_keys,
+         last_version = greatest(c.last_version, excluded.last_version)",
+    "UPDATE kodex.counters SET n_keys = 0 WHERE plugin = $1 AND plugin <> $2",
+];
 
 pub(super) async fn rename(
     inner: &Inner,
@@ -60,29 +70,27 @@ async fn everything(
     new: &Home,
 ) -> Result<bool, Trouble> {
     line.begin().await?;
-    if is_taken(line, to).await? {
+    if is_taken(line, to, inner.now_ms()).await? {
         return Ok(false);
     }
     if let Some(old) = old {
         tables(line, from, to, old, new, &inner.core.secret).await?;
     }
-    for table in OWNED {
-        let sql = format!("UPDATE kodex.{table} SET plugin = $2 WHERE plugin = $1");
-        line.rows(&sql, &[Arg::Text(from.as_str()), Arg::Text(to.as_str())])
-            .await?;
+    for sql in STATE {
+        line.rows(sql, &[Arg::Text(from.as_str()), Arg::Text(to.as_str())]).await?;
     }
     line.commit().await?;
     Ok(true)
 }
 
-async fn is_taken(line: &mut Line, to: &PluginName) -> Result<bool, Trouble> {
+async fn is_taken(line: &mut Line, to: &PluginName, now: Option<i64>) -> Result<bool, Trouble> {
     let rows = line
         .rows(
             "SELECT EXISTS (SELECT 1 FROM kodex.plugins WHERE plugin = $1)
                  OR EXISTS (SELECT 1 FROM kodex.state WHERE plugin = $1)
-                 OR EXISTS (SELECT 1 FROM kodex.leases WHERE plugin = $1)
-                 OR EXISTS (SELECT 1 FROM kodex.counters WHERE plugin = $1)",
-            &[Arg::Text(to.as_str())],
+                 OR EXISTS (SELECT 1 FROM kodex.leases WHERE plugin = $1 AND until_ms >
+                            coalesce($2::bigint, (extract(epoch FROM clock_timestamp()) * 1000)::bigint))",
+            &[Arg::Text(to.as_str()), Arg::MaybeNumber(now)],
         )
         .await?;
     Ok(rows.first().is_some_and(|row| row.get(0)))
@@ -102,15 +110,8 @@ async fn tables(
         quoted(&old.schema)
     ))
     .await?;
-    for access in [Access::Migrate, Access::Write, Access::Read] {
-        if let (Some(old), Some(new)) = (old.role(access), new.role(access)) {
-            line.batch(&format!(
-                "ALTER ROLE {} RENAME TO {}",
-                quoted(&old),
-                quoted(&new)
-            ))
-            .await?;
-        }
+    for ((_, old), (_, new)) in old.roles().into_iter().zip(new.roles()) {
+        line.batch(&format!("ALTER ROLE {} RENAME TO {}", quoted(&old), quoted(&new))).await?;
     }
     // Search path and password follow from the names.
     roles::ensure(line, new, secret).await?;

@@ -5,6 +5,8 @@
 //! | `…_o` | `Access::Migrate` | create in the schema; it owns what it creates |
 //! | `…_w` | `Access::Write` | read and change rows |
 //! | `…_r` | `Access::Read` | read rows |
+//! | `…_s` | applying a step | write the ledger, and become the owner; no statement of a plugin runs as it |
+//! | `…nobody` | reading before there is anything | nothing |
 //!
 //! Reading has a role of its own because a transaction that can only read may be talked out of it. The
 //! roles log in themselves: a role that a session was merely switched to can be switched back from
@@ -26,11 +28,37 @@ const N_CONNECTIONS: u32 = 100;
 /// Second line behind the store's own timers, for statements whose host is gone.
 const SECOND_LINE: &str = "10min";
 
-const ROLES: [(Access, &str); 3] = [
-    (Access::Migrate, "_o"),
-    (Access::Write, "_w"),
-    (Access::Read, "_r"),
-];
+/// The roles of a plugin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Part {
+    Owner,
+    Writer,
+    Reader,
+    Step,
+}
+
+impl Part {
+    const ALL: [Self; 4] = [Self::Owner, Self::Writer, Self::Reader, Self::Step];
+
+    fn suffix(self) -> &'static str {
+        match self {
+            Self::Owner => "_o",
+            Self::Writer => "_w",
+            Self::Reader => "_r",
+            Self::Step => "_s",
+        }
+    }
+}
+
+impl From<Access> for Part {
+    fn from(access: Access) -> Self {
+        match access {
+            Access::Migrate => Self::Owner,
+            Access::Write => Self::Writer,
+            Access::Read => Self::Reader,
+        }
+    }
+}
 
 /// Where a plugin's tables are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,10 +79,20 @@ impl Home {
         }
     }
 
-    pub(super) fn role(&self, access: Access) -> Option<String> {
-        let (_, suffix) = ROLES.iter().find(|(of, _)| *of == access)?;
-        Some(format!("{}{suffix}", self.roles.as_ref()?))
+    pub(super) fn role(&self, part: Part) -> Option<String> {
+        Some(format!("{}{}", self.roles.as_ref()?, part.suffix()))
     }
+
+    /// Every role, as it stands in a statement; none where there are no roles.
+    pub(super) fn roles(&self) -> Vec<(Part, String)> {
+        let role = |part| Some((part, self.role(part)?));
+        Part::ALL.into_iter().filter_map(role).collect()
+    }
+}
+
+/// The role that has no rights, for readers of what is not there yet. Roles of plugins end otherwise.
+pub(super) fn nobody(tag: &str) -> String {
+    format!("kodex_{tag}_nobody")
 }
 
 /// A name that begins with `prefix` and leaves room for `spare` bytes more. A long one ends in a hash.
@@ -88,74 +126,73 @@ pub(super) fn password(secret: &str, role: &str) -> String {
 /// inside a transaction and may be repeated.
 pub(super) async fn ensure(line: &mut Line, home: &Home, secret: &str) -> Result<(), Trouble> {
     let schema = quoted(&home.schema);
-    let mut names = Vec::with_capacity(3);
-    for (access, _) in ROLES {
-        let Some(role) = home.role(access) else {
-            return Ok(());
-        };
-        login(line, &role, &schema, secret, access).await?;
+    let mut names = Vec::with_capacity(4);
+    for (part, role) in home.roles() {
+        login(line, &role, Some(&schema), secret, Some(part)).await?;
         names.push(quoted(&role));
     }
-    let [owner, writer, reader] = [&names[0], &names[1], &names[2]];
+    let [owner, writer, reader, step] = names.as_slice() else {
+        return Ok(());
+    };
     // Being a member lets the host say what the owner's new tables grant.
     line.batch(&format!(
         "GRANT {owner} TO CURRENT_USER;
+         GRANT {owner} TO {step};
          GRANT USAGE, CREATE ON SCHEMA {schema} TO {owner};
-         GRANT USAGE ON SCHEMA {schema} TO {writer}, {reader};
+         GRANT USAGE ON SCHEMA {schema} TO {writer}, {reader}, {step};
          ALTER DEFAULT PRIVILEGES FOR ROLE {owner} IN SCHEMA {schema} GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO {writer};
          ALTER DEFAULT PRIVILEGES FOR ROLE {owner} IN SCHEMA {schema} GRANT USAGE, SELECT, UPDATE ON SEQUENCES TO {writer};
          ALTER DEFAULT PRIVILEGES FOR ROLE {owner} IN SCHEMA {schema} GRANT SELECT ON TABLES TO {reader};
          ALTER DEFAULT PRIVILEGES FOR ROLE {owner} IN SCHEMA {schema} GRANT SELECT ON SEQUENCES TO {reader};
-         GRANT SELECT, INSERT ON {schema}.kodex_journal TO {owner}"
+         GRANT SELECT, INSERT ON {schema}.kodex_journal TO {step}"
     ))
     .await
+}
+
+/// Makes the role that has no rights.
+pub(super) async fn ensure_nobody(line: &mut Line, role: &str, secret: &str) -> Result<(), Trouble> {
+    line.begin().await?;
+    login(line, role, None, secret, None).await?;
+    line.commit().await
 }
 
 async fn login(
     line: &mut Line,
     role: &str,
-    schema: &str,
+    schema: Option<&str>,
     secret: &str,
-    access: Access,
+    part: Option<Part>,
 ) -> Result<(), Trouble> {
-    let known = line
-        .rows(
-            "SELECT 1 FROM pg_catalog.pg_roles WHERE rolname = $1",
-            &[Arg::Text(role)],
-        )
-        .await?;
+    let known = "SELECT 1 FROM pg_catalog.pg_roles WHERE rolname = $1";
+    let known = line.rows(known, &[Arg::Text(role)]).await?;
     let verb = if known.is_empty() { "CREATE" } else { "ALTER" };
     let verifier = scram_sha_256(password(secret, role).as_bytes());
     let role = quoted(role);
-    let settings = match access {
-        Access::Migrate => String::new(),
-        Access::Write | Access::Read => format!(
-            "ALTER ROLE {role} SET statement_timeout = '{SECOND_LINE}';
-             ALTER ROLE {role} SET idle_in_transaction_session_timeout = '{SECOND_LINE}';"
-        ),
-    };
-    let read_only = if access == Access::Read {
-        // Only a hint to the server; missing grants are what keeps it from writing.
-        format!("ALTER ROLE {role} SET default_transaction_read_only = on;")
-    } else {
-        String::new()
-    };
-    line.batch(&format!(
+    let schema = schema.unwrap_or("pg_catalog");
+    let mut sql = format!(
         "{verb} ROLE {role} LOGIN CONNECTION LIMIT {N_CONNECTIONS} PASSWORD '{verifier}';
          ALTER ROLE {role} RESET ALL;
-         ALTER ROLE {role} SET search_path = {schema};
-         {settings} {read_only}"
-    ))
-    .await
+         ALTER ROLE {role} SET search_path = {schema};"
+    );
+    // A step takes as long as its tables are large.
+    if !matches!(part, Some(Part::Owner | Part::Step)) {
+        sql += &format!(
+            "ALTER ROLE {role} SET statement_timeout = '{SECOND_LINE}';
+             ALTER ROLE {role} SET idle_in_transaction_session_timeout = '{SECOND_LINE}';"
+        );
+    }
+    if part == Some(Part::Reader) {
+        // Only a hint to the server; missing grants are what keeps it from writing.
+        sql += &format!("ALTER ROLE {role} SET default_transaction_read_only = on;");
+    }
+    line.batch(&sql).await
 }
 
 /// Gives the owner role what was made while the schema alone kept plugins apart.
 pub(super) async fn hand_over(line: &mut Line, home: &Home) -> Result<(), Trouble> {
-    let (Some(owner), Some(writer), Some(reader)) = (
-        home.role(Access::Migrate),
-        home.role(Access::Write),
-        home.role(Access::Read),
-    ) else {
+    let (Some(owner), Some(writer), Some(reader)) =
+        (home.role(Part::Owner), home.role(Part::Writer), home.role(Part::Reader))
+    else {
         return Ok(());
     };
     let found = line
@@ -209,13 +246,13 @@ mod tests {
         let notes = home("my-notes");
         assert_eq!(notes.schema, "kodex_p_my_notes");
         assert_eq!(
-            notes.role(Access::Write).as_deref(),
+            notes.role(Part::Writer).as_deref(),
             Some("kodex_0123abcd_my_notes_w")
         );
         let long = "a".repeat(64);
         let other = format!("{}b", "a".repeat(63));
-        for (access, _) in ROLES {
-            let (one, two) = (home(&long).role(access), home(&other).role(access));
+        for part in Part::ALL {
+            let (one, two) = (home(&long).role(part), home(&other).role(part));
             assert_ne!(one, two);
             assert!(one.is_some_and(|role| role.len() <= IDENTIFIER));
         }

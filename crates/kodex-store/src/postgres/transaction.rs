@@ -1,24 +1,14 @@
 //! A running transaction of a plugin: levels, the failed state, and its end.
-//!
-//! Its connection stands in a slot that a timer empties when the call that began it is over, so a plugin
-//! that hangs holds no locks.
-
-use std::sync::{
-    Arc, Mutex, PoisonError,
-    atomic::{AtomicBool, Ordering},
-};
 
 use kodex_plugin::PluginName;
-use tokio::{
-    task::AbortHandle,
-    time::{Instant, timeout},
-};
+use tokio::time::{Instant, timeout};
 use tokio_postgres::Error;
 
 use super::{
     Inner,
     answer::{Ahead, Request, deadline, run, timed_out},
     error,
+    hold::Hold,
     namespace::is_stale,
     pool::{GRACE, Line},
 };
@@ -30,39 +20,10 @@ const END: std::time::Duration = std::time::Duration::from_secs(30);
 /// A transaction that is open.
 pub(super) struct PgTransaction {
     plugin: PluginName,
-    slot: Arc<Slot>,
-    timer: Option<AbortHandle>,
+    hold: Hold<Line>,
     n_levels: u32,
     failed: bool,
     begun_at: Instant,
-}
-
-/// Where the connection is while no statement runs.
-struct Slot {
-    line: Mutex<Option<Line>>,
-    is_over: AtomicBool,
-}
-
-impl Slot {
-    fn take(&self) -> Option<Line> {
-        self.line
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
-    }
-
-    /// Gives the connection back, unless time ran out meanwhile.
-    fn put(&self, line: Line) {
-        let mut slot = self.line.lock().unwrap_or_else(PoisonError::into_inner);
-        if !self.is_over.load(Ordering::Acquire) {
-            *slot = Some(line);
-        }
-    }
-
-    fn end(&self) {
-        self.is_over.store(true, Ordering::Release);
-        drop(self.take());
-    }
 }
 
 impl PgTransaction {
@@ -70,7 +31,7 @@ impl PgTransaction {
         mut line: Line,
         plugin: PluginName,
         bounds: &Bounds,
-        inner: Arc<Inner>,
+        inner: &Inner,
     ) -> Result<Self, StoreError> {
         let begun_at = Instant::now();
         line.in_flight = true;
@@ -80,30 +41,13 @@ impl PgTransaction {
             Ok(Err(error)) => return Err(error::plugin(&plugin, &error, None)),
             Err(_) => return Err(timed_out(&plugin, begun_at.elapsed())),
         }
-        let slot = Arc::new(Slot {
-            line: Mutex::new(Some(line)),
-            is_over: AtomicBool::new(false),
-        });
-        let timer = bounds.until.map(|until| {
-            let slot = Arc::clone(&slot);
-            inner.shared.tasks.spawn(async move {
-                tokio::time::sleep_until(Instant::from_std(until)).await;
-                slot.end();
-            })
-        });
-        Ok(Self {
-            plugin,
-            slot,
-            timer,
-            n_levels: 0,
-            failed: false,
-            begun_at,
-        })
+        let hold = Hold::new(line, &inner.shared, bounds.until.map(Instant::from_std));
+        Ok(Self { plugin, hold, n_levels: 0, failed: false, begun_at })
     }
 
     fn line(&self) -> Result<Line, StoreError> {
-        self.slot.take().ok_or_else(|| {
-            if self.slot.is_over.load(Ordering::Acquire) {
+        self.hold.take().ok_or_else(|| {
+            if self.hold.is_over() {
                 timed_out(&self.plugin, self.begun_at.elapsed())
             } else {
                 self.bad("the transaction is over, because a statement in it was given up; begin a new one")
@@ -132,7 +76,7 @@ impl PgTransaction {
         if line.spoiled || line.in_flight {
             return done;
         }
-        self.slot.put(line);
+        self.hold.put(line);
         done
     }
 }
@@ -196,7 +140,7 @@ impl Transaction for PgTransaction {
                 done => done,
             };
             if !line.spoiled && !line.in_flight {
-                self.slot.put(line);
+                self.hold.put(line);
             }
             self.failed = done.is_err();
             done
@@ -253,7 +197,7 @@ impl Transaction for PgTransaction {
     fn rollback(self: Box<Self>) -> Work<'static, ()> {
         Box::pin(async move {
             // What has no connection any more has been rolled back.
-            let Some(mut line) = self.slot.take() else {
+            let Some(mut line) = self.hold.take() else {
                 return Ok(());
             };
             line.in_flight = true;
@@ -264,13 +208,5 @@ impl Transaction for PgTransaction {
             // A connection that breaks now rolls back in the server too.
             Ok(())
         })
-    }
-}
-
-impl Drop for PgTransaction {
-    fn drop(&mut self) {
-        if let Some(timer) = self.timer.take() {
-            timer.abort();
-        }
     }
 }

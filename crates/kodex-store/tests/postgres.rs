@@ -1,0 +1,47 @@
+//! The shared suite over Postgres, and what only Postgres has. `cargo xtask test` starts the server.
+
+#[path = "postgres/given.rs"]
+mod given;
+
+use std::sync::Arc;
+
+use kodex_plugin::Clock;
+use kodex_store::{
+    postgres::PgStore,
+    suite::{Stand, StoreSuite},
+};
+
+use given::Database;
+
+fn suite() -> StoreSuite {
+    StoreSuite::new(|clock: Arc<dyn Clock>| {
+        Box::pin(async move {
+            let database = Database::new().await;
+            let mut options = database.options();
+            options.clock = Some(clock);
+            let store = PgStore::open(options).await.expect("opens");
+            Stand {
+                store: Arc::new(store),
+                keep: Box::new(database),
+            }
+        })
+    })
+}
+
+macro_rules! areas {
+    ($($area:ident)*) => {$(
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $area() {
+            suite().$area().await;
+        }
+    )*
+
+    #[test]
+    fn every_area_runs() {
+        assert_eq!(StoreSuite::AREAS, [$(stringify!($area)),*]);
+    }};
+}
+
+areas! {
+    state races access values bounds transactions cursors ledger renames catalog
+}

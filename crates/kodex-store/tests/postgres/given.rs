@@ -1,0 +1,132 @@
+//! A fresh database on the private server, with a role of its own that is no superuser.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use kodex_store::postgres::PgOptions;
+use tokio_postgres::{Client, Config, NoTls};
+
+static N_DATABASES: AtomicU32 = AtomicU32::new(0);
+
+/// The server's address with its superuser.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the test run says where its server is"
+)]
+pub(crate) fn server() -> String {
+    std::env::var("KODEX_TEST_POSTGRES").unwrap_or_else(|_| {
+        panic!(
+            "KODEX_TEST_POSTGRES names no server; run `cargo xtask test rust`, or \
+             `cargo xtask postgres -- cargo test -p kodex-store --all-features`"
+        )
+    })
+}
+
+/// A connection that ends with the client.
+pub(crate) async fn connect(url: &str) -> Client {
+    let (client, connection) = tokio_postgres::connect(url, NoTls).await.expect("connects");
+    #[expect(clippy::disallowed_methods, reason = "it ends when the client is dropped")]
+    tokio::spawn(async move {
+        let _ = connection.await;
+    });
+    client
+}
+
+/// A database that is dropped with everything in it.
+pub(crate) struct Database {
+    /// The store's address: its role owns the database and may make roles, no more.
+    pub(crate) url: String,
+    /// The superuser's address of the same database.
+    pub(crate) admin: String,
+    name: String,
+}
+
+impl Database {
+    pub(crate) async fn new() -> Self {
+        Self::with("CREATEROLE").await
+    }
+
+    /// With a role of these attributes.
+    pub(crate) async fn with(attributes: &str) -> Self {
+        let name = format!(
+            "test_{}_{}",
+            std::process::id(),
+            N_DATABASES.fetch_add(1, Ordering::Relaxed)
+        );
+        let server = server();
+        let admin = connect(&server).await;
+        admin
+            .batch_execute(&format!(
+                "CREATE ROLE {name} LOGIN PASSWORD 'host-password' {attributes}"
+            ))
+            .await
+            .expect("makes a role");
+        admin
+            .batch_execute(&format!("CREATE DATABASE {name} OWNER {name}"))
+            .await
+            .expect("makes a database");
+        let address = server.rsplit_once('@').expect("has a login").1;
+        let address = address.split('/').next().expect("has a host");
+        let superuser = server.rsplit_once('/').expect("has a database").0;
+        Self {
+            url: format!("postgres://{name}:host-password@{address}/{name}"),
+            admin: format!("{superuser}/{name}"),
+            name,
+        }
+    }
+
+    pub(crate) fn options(&self) -> PgOptions {
+        PgOptions::new(&self.url)
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        // A thread, because a test's runtime cannot wait for itself here.
+        let name = std::mem::take(&mut self.name);
+        let cleaned = std::thread::spawn(move || clean(&name)).join();
+        if cleaned.is_err() {
+            eprintln!("a test's database was not dropped");
+        }
+    }
+}
+
+fn clean(name: &str) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("makes a runtime");
+    runtime.block_on(async {
+        let server: Config = server().parse().expect("is an address");
+        let (client, connection) = server.connect(NoTls).await.expect("connects");
+        let work = async {
+            let granted = "SELECT r.rolname FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.roleid
+                           JOIN pg_roles h ON h.oid = m.member WHERE h.rolname = $1";
+            let owners = client.query(granted, &[&name]).await.expect("lists");
+            client
+                .batch_execute(&format!("DROP DATABASE {name} WITH (FORCE)"))
+                .await
+                .expect("drops the database");
+            // Roles outlive their database; the owner's name leads to the others of a store.
+            let tags: Vec<String> = owners
+                .iter()
+                .filter_map(|row| row.get::<_, String>(0).get(..14).map(str::to_owned))
+                .collect();
+            let all = "SELECT rolname FROM pg_roles WHERE left(rolname, 14) = ANY ($1) OR rolname = $2";
+            for row in client.query(all, &[&tags, &name]).await.expect("lists") {
+                let role: String = row.get(0);
+                client
+                    .batch_execute(&format!("DROP ROLE \"{role}\""))
+                    .await
+                    .expect("drops a role");
+            }
+        };
+        tokio::select! {
+            () = work => {}
+            _ = connection => {}
+        }
+    });
+}
