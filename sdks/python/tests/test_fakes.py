@@ -98,7 +98,12 @@ class Database(FakeTest):
             ("SELECT :b, :a, :b", {"a": 1, "b": 2}, "SELECT ?1, ?2, ?1", [2, 1]),
             ("SELECT ':a ?', \":b\", [?], `$1` -- ?", [], None, []),
             ("SELECT /* ? */ 'it''s ?', a::text, b[1:2] ;", None, None, []),
-            ("SELECT größe$1 FROM t WHERE a=:a;-- end", {"a": 1}, "SELECT größe$1 FROM t WHERE a=?1;-- end", [1]),
+            (
+                "SELECT größe$1 FROM t WHERE a=:a;-- end",
+                {"a": 1},
+                "SELECT größe$1 FROM t WHERE a=?1;-- end",
+                [1],
+            ),
         ]:
             with self.subTest(sql):
                 self.assertEqual(Statement(sql).bind(params), (text or sql, values))
@@ -120,7 +125,9 @@ class Database(FakeTest):
             ("SELECT 1\0", [], "NUL"),
         ]:
             with self.subTest(sql):
-                self.assertIn(words, self.refused("db.statement", lambda: Statement(sql).bind(params)))
+                self.assertIn(
+                    words, self.refused("db.statement", lambda: Statement(sql).bind(params))
+                )
 
     def test_a_file_is_split_where_its_statements_end(self):
         script = "-- a;\nCREATE TABLE a (b TEXT DEFAULT ';');\n" + NOTES + "-- end;"
@@ -150,7 +157,9 @@ class Database(FakeTest):
 
     def test_too_many_rows(self):
         db = self.host().db
-        many = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n LIMIT {}) SELECT i FROM n"
+        many = (
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n LIMIT {}) SELECT i FROM n"
+        )
         self.assertEqual(len(db.query(many.format(10_000))), 10_000)
         self.refused("db.too_many_rows", db.query, many.format(10_001))
         self.refused("db.too_many_rows", db.query_one, many.format(2))
@@ -302,7 +311,9 @@ class Journal(FakeTest):
         @self.plugin.step("0002_lower")
         def lower(step):
             after, n = step.progress or 0, 0
-            for row in step.db.query("SELECT id, text FROM notes WHERE id > ? ORDER BY id", [after]):
+            for row in step.db.query(
+                "SELECT id, text FROM notes WHERE id > ? ORDER BY id", [after]
+            ):
                 text = row["text"].lower()
                 step.db.execute("UPDATE notes SET text = ? WHERE id = ?", [text, row["id"]])
                 n += 1
@@ -450,7 +461,9 @@ class Values(FakeTest):
             self.refused("state.key", state.set, key, 1)
             self.refused("state.key", state.get, key)
         state.set("ü" * 512, "x" * (256 * 1024 - 2))
-        self.assertIn("262144", self.refused("state.too_large", state.set, "k", "x" * (256 * 1024 - 1)))
+        self.assertIn(
+            "262144", self.refused("state.too_large", state.set, "k", "x" * (256 * 1024 - 1))
+        )
         for ttl in (0, -1, 11 * 366 * 86_400):
             self.refused("state.ttl", lambda: state.set("k", 1, ttl=ttl))
         self.refused("state.ttl", state.lock("k", ttl=86_401).__enter__)

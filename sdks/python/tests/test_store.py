@@ -106,7 +106,9 @@ class Values(unittest.TestCase):
         ]:
             with self.subTest(json=json, kind=kind):
                 self.assertEqual(from_wire(json, kind), want)
-        self.assertTrue(from_wire({"$float": "NaN"}, "real") != from_wire({"$float": "NaN"}, "real"))
+        self.assertTrue(
+            from_wire({"$float": "NaN"}, "real") != from_wire({"$float": "NaN"}, "real")
+        )
         with self.assertRaisesRegex(ValueError, "unknown tag"):
             from_wire({"$date": "x"}, "date")
 

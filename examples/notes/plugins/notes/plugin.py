@@ -41,7 +41,9 @@ def add_note(input, ctx):
     return {"id": note, "tags": tags_of(text)}
 
 
-@plugin.tool("find_notes", description="Finds the notes that hold a word or have a tag.", read_only=True)
+@plugin.tool(
+    "find_notes", description="Finds the notes that hold a word or have a tag.", read_only=True
+)
 def find_notes(input):
     if "tag" in input:
         rows = db.query(
@@ -59,7 +61,9 @@ def forget_note(input):
     return {"forgotten": db.execute("DELETE FROM notes WHERE id = ?", [given(input, "id")])}
 
 
-@plugin.tool("forget_old_notes", description="Forgets all notes older than so many days.", destructive=True)
+@plugin.tool(
+    "forget_old_notes", description="Forgets all notes older than so many days.", destructive=True
+)
 def forget_old_notes(input, ctx):
     days = input.get("days")
     if type(days) is not int or days < 0:
@@ -73,7 +77,9 @@ def forget_old_notes(input, ctx):
                 lease.renew(30)
             state.set("forgotten_at", ctx.clock.unix_ms(), under=lease)
     except kodex.StateLocked:
-        raise kodex.ToolInputError("somebody forgets old notes right now; ask again later") from None
+        raise kodex.ToolInputError(
+            "somebody forgets old notes right now; ask again later"
+        ) from None
     return {"forgotten": n_forgotten}
 
 
@@ -100,7 +106,9 @@ def tag_old_notes(step):
     while True:
         # What a batch does and how far it came are two things: after a crash in between it is done
         # again, which is why adding a tag twice must do no harm.
-        rows = db.query("SELECT id, text FROM notes WHERE id > ? ORDER BY id LIMIT ?", [last, BATCH])
+        rows = db.query(
+            "SELECT id, text FROM notes WHERE id > ? ORDER BY id LIMIT ?", [last, BATCH]
+        )
         if not rows:
             return {"scanned": n_scanned, "migrated": n_migrated}
         with db.transaction():
@@ -122,7 +130,8 @@ def notes_with(word, most=MOST):
 def add_tags(note, text):
     return sum(
         db.execute(
-            "INSERT INTO tags (note, tag) VALUES (?, ?) ON CONFLICT (note, tag) DO NOTHING", [note, tag]
+            "INSERT INTO tags (note, tag) VALUES (?, ?) ON CONFLICT (note, tag) DO NOTHING",
+            [note, tag],
         )
         for tag in tags_of(text)
     )

@@ -77,7 +77,7 @@ class Row:
         return f"Row({', '.join(fields)})"
 
 
-class Rows(list):
+class Rows(list[Row]):
     """The rows of a result, as a list, and what else the statement said."""
 
     def __init__(self, result):
@@ -216,7 +216,9 @@ class _Level:
     def _tx(self, link):
         # Also where the context is another one: in a thread that was given this object.
         if self.ident is None:
-            raise RuntimeError("the transaction is over, or has not begun; use it inside its `with`")
+            raise RuntimeError(
+                "the transaction is over, or has not begun; use it inside its `with`"
+            )
         return self
 
     def _holds(self, link):

@@ -70,11 +70,14 @@ class FakeDatabase:
 
     def query(self, params):
         """Runs one statement."""
-        text, values = (statement := Statement(params["sql"])).bind(params.get("params"))
+        statement = Statement(params["sql"])
+        text, values = statement.bind(params.get("params"))
         values = [_stored(value) for value in values]
         tx = self._transaction(params) if "tx" in params else None
         if tx is not None and tx["failed"]:
-            raise self._error("the transaction has failed; undo or roll back first", "db.transaction")
+            raise self._error(
+                "the transaction has failed; undo or roll back first", "db.transaction"
+            )
         if tx is not None and "page" in params:
             raise self._error("a transaction has no cursors; use LIMIT", "db.transaction")
         try:
@@ -204,7 +207,9 @@ class FakeDatabase:
         """Opens a savepoint."""
         tx = self._transaction(params)
         if tx["failed"]:
-            raise self._error("the transaction has failed; undo or roll back first", "db.transaction")
+            raise self._error(
+                "the transaction has failed; undo or roll back first", "db.transaction"
+            )
         tx["depth"] += 1
         self.db.execute(f"SAVEPOINT kodex_{tx['depth']}")
 
@@ -276,7 +281,9 @@ class FakeDatabase:
             return "attach a file"
         if self._mode != MIGRATE:
             return f"change the schema: {first}"
-        return None if _is_own(first) or first.startswith("sqlite_autoindex_") else f"change {first}"
+        return (
+            None if _is_own(first) or first.startswith("sqlite_autoindex_") else f"change {first}"
+        )
 
     def _failure(self, error):
         denied, self._denied = self._denied, None

@@ -21,7 +21,6 @@ _TOKEN = re.compile(
     |(?P<other>.)""",
     re.DOTALL | re.VERBOSE,
 )
-_UNENDED = {"'": "a quoted text", '"': "a quoted text", "`": "a quoted text", "[": "a quoted text"}
 
 
 class Statement:
@@ -134,8 +133,8 @@ def _slot(kind, text, at):
 
 
 def _refuse_unended(sql, at):
-    if sql[at] in _UNENDED:
-        raise mistake(f"{_UNENDED[sql[at]]} has no end", at)
+    if sql[at] in "'\"`[":
+        raise mistake("a quoted text has no end", at)
     if sql.startswith("/*", at):
         raise mistake("a comment has no end", at)
     if sql[at] == "$":

@@ -187,7 +187,12 @@ class State:
         return self._ask("state/set", _write(key, value, ttl, under, version))["done"]
 
     def update(
-        self, key: str, change: Callable[[Any], Any], default: Any = None, *, ttl: float | None = None
+        self,
+        key: str,
+        change: Callable[[Any], Any],
+        default: Any = None,
+        *,
+        ttl: float | None = None,
     ) -> Any:
         """Replaces a value by ``change(value)`` and gives the new one.
 
@@ -273,7 +278,12 @@ class AsyncState:
         return (await self._ask("state/set", _write(key, value, ttl, under, version)))["done"]
 
     async def update(
-        self, key: str, change: Callable[[Any], Any], default: Any = None, *, ttl: float | None = None
+        self,
+        key: str,
+        change: Callable[[Any], Any],
+        default: Any = None,
+        *,
+        ttl: float | None = None,
     ) -> Any:
         """See ``State.update``."""
         for _ in range(ATTEMPTS):
@@ -347,7 +357,9 @@ def _seconds(ms):
 
 
 def _contended(key):
-    return HostError(f"the value of {key!r} was changed by others {ATTEMPTS} times", "state.contended")
+    return HostError(
+        f"the value of {key!r} was changed by others {ATTEMPTS} times", "state.contended"
+    )
 
 
 #: The values of the plugin in this process.

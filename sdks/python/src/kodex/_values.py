@@ -159,7 +159,9 @@ def _read_instant(text):
     whole, point, fraction = moment.partition(".")
     try:
         # Before 3.11 a fraction has three or six digits.
-        read = datetime.fromisoformat(whole + point + (fraction + "000000")[: 6 * len(point)] + offset)
+        read = datetime.fromisoformat(
+            whole + point + (fraction + "000000")[: 6 * len(point)] + offset
+        )
     except ValueError:
         return text
     # SQLite's own functions write no offset; they mean UTC.
