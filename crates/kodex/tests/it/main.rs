@@ -5,7 +5,7 @@ mod guard;
 #[cfg(feature = "worker")]
 mod python;
 mod reload;
-#[cfg(feature = "sqlite")]
+#[cfg(all(feature = "sqlite", feature = "postgres"))]
 mod stored;
 mod tools;
 

@@ -1,6 +1,12 @@
 //! Databases, state and upgrades through the runtime, over every engine.
 
 mod database;
+#[expect(
+    dead_code,
+    reason = "shared with the tests of the store, which use all of it"
+)]
+#[path = "../../../../kodex-store/tests/postgres/given.rs"]
+mod given;
 mod moving;
 mod steps;
 mod upgrade;
@@ -16,6 +22,7 @@ use kodex::{
     contract::manifest::{Database, Run, Version},
     store::{
         Store,
+        postgres::PgStore,
         sqlite::{SqliteOptions, SqliteStore},
     },
 };
@@ -23,17 +30,25 @@ use serde_json::{Value, json};
 
 /// The stores of one test; folders and databases are gone when it is dropped.
 struct Stores {
-    _folder: tempfile::TempDir,
     all: Vec<Arc<dyn Store>>,
+    _database: given::Database,
+    _folder: tempfile::TempDir,
 }
 
 /// One empty store of every engine.
 async fn stores() -> Stores {
     let folder = tempfile::tempdir().expect("a folder");
-    let sqlite = sqlite(folder.path().join("store")).await;
+    let database = given::Database::new().await;
+    let postgres = PgStore::open(database.options())
+        .await
+        .expect("a store opens");
     Stores {
+        all: vec![
+            sqlite(folder.path().join("store")).await,
+            Arc::new(postgres),
+        ],
+        _database: database,
         _folder: folder,
-        all: vec![sqlite],
     }
 }
 
