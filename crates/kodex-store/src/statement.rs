@@ -337,9 +337,8 @@ impl<'a> Lexer<'a> {
         let start = self.at;
         self.at += 1;
         while let Some(&byte) = self.bytes.get(self.at) {
-            if byte == b'\\' && escapes {
-                self.at += 2;
-            } else if byte == end && end != b']' && self.bytes.get(self.at + 1) == Some(&end) {
+            let doubled = end != b']' && self.bytes.get(self.at + 1) == Some(&end);
+            if (byte == b'\\' && escapes) || (byte == end && doubled) {
                 self.at += 2;
             } else if byte == end {
                 self.at += 1;
