@@ -145,7 +145,7 @@ fn verdict(mode: Mode, action: &AuthAction<'_>, database: Option<&str>) -> Verdi
     }
     match *action {
         AuthAction::Select | AuthAction::Recursive => Ok(Authorization::Allow),
-        AuthAction::Read { table_name, .. } => read(table_name),
+        AuthAction::Read { table_name, .. } => read(mode, table_name),
         AuthAction::Function { function_name } => function(mode, function_name),
         AuthAction::Pragma {
             pragma_name,
@@ -190,10 +190,12 @@ fn is_catalog(name: &str) -> bool {
         .any(|catalog| name.eq_ignore_ascii_case(catalog))
 }
 
-fn read(table: &str) -> Verdict {
+fn read(mode: Mode, table: &str) -> Verdict {
     let lower = table.to_ascii_lowercase();
     let allowed = match lower.strip_prefix("pragma_") {
         Some(pragma) => PRAGMAS.iter().any(|(name, _)| *name == pragma),
+        // `ANALYZE` reads what it wrote.
+        None if mode == Mode::Migrate && lower.starts_with("sqlite_stat") => true,
         None => (is_own(table) || is_catalog(table)) && !BUILT_IN.contains(&lower.as_str()),
     };
     if allowed {
@@ -304,7 +306,9 @@ fn define(mode: Mode, action: &AuthAction<'_>, database: Option<&str>) -> Verdic
     }
     let by_engine = |name: &str| {
         let lower = name.to_ascii_lowercase();
-        lower.starts_with("sqlite_autoindex_") || lower.starts_with("sqlite_stat")
+        lower.starts_with("sqlite_autoindex_")
+            || lower.starts_with("sqlite_stat")
+            || lower == "sqlite_sequence"
     };
     match names.iter().find(|name| !is_own(name) && !by_engine(name)) {
         // `ANALYZE` and `REINDEX` without a name go over every table; those of the store are left out.

@@ -12,6 +12,7 @@
 //! last ones before a power failure may be lost, never half of one (`synchronous = NORMAL`). Ledger, schema
 //! and renames reach the disk before they are reported (`FULL`); [`SqliteOptions::full_sync`] asks that of all.
 
+mod backup;
 mod check;
 mod cursor;
 mod error;
@@ -32,4 +33,5 @@ mod transaction;
 mod value;
 mod watch;
 
+pub use backup::restore;
 pub use store::{SqliteOptions, SqliteStore};

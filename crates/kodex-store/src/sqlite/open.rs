@@ -458,3 +458,21 @@ pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn engines_that_damage_files_are_refused() {
+        for (number, safe) in [(3_051_002, false), (3_050_009, false), (3_051_003, true)] {
+            let checked = check_engine(Path::new("/store"), number);
+            assert_eq!(checked.is_ok(), safe, "{number}");
+            if let Err(error) = checked {
+                assert_eq!(error.code(), "store.unsupported");
+                assert!(error.to_string().contains("3.51.3"), "{error}");
+            }
+        }
+        assert!(check_engine(Path::new("/store"), rusqlite::version_number()).is_ok());
+    }
+}

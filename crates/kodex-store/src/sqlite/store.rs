@@ -34,9 +34,9 @@ use crate::{
 };
 
 /// The store's own file.
-const STORE_FILE: &str = "kodex.db";
+pub(super) const STORE_FILE: &str = "kodex.db";
 /// The folder of the plugins' files.
-const PLUGINS: &str = "plugins";
+pub(super) const PLUGINS: &str = "plugins";
 /// Longest file name made of a plugin's name; longer ones are replaced by their hash.
 const NAME_BYTES: usize = 200;
 

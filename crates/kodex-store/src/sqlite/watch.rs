@@ -40,7 +40,7 @@ impl Token {
         self.0.store(CANCELLED, Ordering::Release);
     }
 
-    fn is_cancelled(&self) -> bool {
+    pub(super) fn is_cancelled(&self) -> bool {
         self.0.load(Ordering::Acquire) == CANCELLED
     }
 

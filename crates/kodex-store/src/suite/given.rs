@@ -144,7 +144,7 @@ impl Given {
         only_if: OnlyIf,
         under: Option<&Lease>,
     ) -> Result<Written, StoreError> {
-        let value = value.map(|text| raw(text));
+        let value = value.map(raw);
         let write = Write {
             key,
             value: value.as_deref(),
