@@ -242,7 +242,7 @@ export class FakeHost {
 
   /** @param {any} result @param {{cursor?: number, page: number}} asked */
   #page(result, { cursor, page }) {
-    if (result === undefined) throw refusal("db.cursor", "there is no such cursor; it ended, or its call did");
+    if (result === undefined) throw refusal("db.transaction", "there is no such cursor; it ended, or its call did");
     if (cursor !== undefined) this.#cursors.delete(cursor);
     const left = result.rows.slice(page);
     const first = { ...result, rows: result.rows.slice(0, page), changed: 0 };

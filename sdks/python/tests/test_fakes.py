@@ -265,7 +265,7 @@ class Database(FakeTest):
         self.body = body
         self.assertEqual(host.call_hook("h"), "a")
         self.assertEqual(next(kept[0])[0], "b")
-        self.refused("db.cursor", next, kept[0])
+        self.refused("db.transaction", next, kept[0])
 
         def in_transaction(ctx):
             with ctx.db.transaction():

@@ -156,7 +156,9 @@ class FakeDatabase:
     def fetch(self, params):
         """The next page."""
         if params["cursor"] not in self._cursors:
-            raise self._error("there is no such cursor; it ended, or its call did", "db.cursor")
+            raise self._error(
+                "there is no such cursor; it ended, or its call did", "db.transaction"
+            )
         result, call = self._cursors.pop(params["cursor"])
         result.pop("cursor", None)
         return self._page(result, {"page": params.get("page", 500), "call": call})
@@ -195,11 +197,12 @@ class FakeDatabase:
         tx = self._transaction(params)
         if word == "COMMIT" and (tx["failed"] or tx["depth"]):
             why = "it failed" if tx["failed"] else "a savepoint is open"
+            self._give_up()
             raise self._error(f"the transaction cannot be committed: {why}", "db.transaction")
         try:
             self.db.execute(word)
         except sqlite3.Error as error:
-            tx["failed"] = True
+            self._give_up()
             raise self._failure(error) from None
         self._tx = None
 
