@@ -21,6 +21,9 @@ pub(crate) struct Globals {
     /// Run Python plugins with this interpreter or virtual environment
     #[arg(long, global = true, value_name = "PROGRAM")]
     pub(crate) python: Option<PathBuf>,
+    /// Keep what plugins store here: sqlite:FOLDER or postgres://USER@HOST/DATABASE
+    #[arg(long, global = true, value_name = "PLACE")]
+    pub(crate) store: Option<String>,
     /// Fail when a plugin cannot be loaded
     #[arg(long, global = true)]
     pub(crate) strict: bool,
@@ -104,7 +107,7 @@ pub(crate) fn complete_prefixes(argv: Vec<OsString>) -> Vec<OsString> {
 
 /// Whether the next word belongs to this flag. Beginnings of flags count, as the parser takes them.
 fn takes_value(flag: &str) -> bool {
-    ["--plugin-dir", "--config", "--python", "--color"]
+    ["--plugin-dir", "--config", "--python", "--store", "--color"]
         .iter()
         .any(|long| long.starts_with(flag))
 }

@@ -53,6 +53,11 @@ impl Environment {
         self.user_dir("XDG_CACHE_HOME", ".cache")
     }
 
+    /// Where plugins' data is kept when there is no project.
+    pub(crate) fn data_dir(&self) -> Option<PathBuf> {
+        self.user_dir("XDG_DATA_HOME", ".local/share")
+    }
+
     /// The user's configuration file.
     pub(crate) fn user_config(&self) -> Option<PathBuf> {
         self.user_dir("XDG_CONFIG_HOME", ".config")

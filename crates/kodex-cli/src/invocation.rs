@@ -4,6 +4,7 @@ use std::{
     ffi::OsString,
     io::{IsTerminal, Write},
     rc::Rc,
+    sync::Arc,
     time::Duration,
 };
 
@@ -39,6 +40,8 @@ pub(crate) struct Invocation {
     pub(crate) ready: Option<Rc<Ready>>,
     /// Set when a runtime was opened, so that it is ended however the verb ends.
     pub(crate) runtime: Option<Runtime>,
+    /// Where plugins keep what they own, once it was asked for.
+    pub(crate) store: Option<Arc<dyn kodex::store::Store>>,
     /// A cache that goes away with this run.
     pub(crate) scratch: Option<Scratch>,
 }
@@ -112,6 +115,7 @@ impl Invocation {
             stderr,
             ready: None,
             runtime: None,
+            store: None,
             scratch: None,
         }
     }
@@ -171,6 +175,12 @@ impl Invocation {
             if is_over {
                 // All that is left is memory, which goes with the process.
                 std::mem::forget(runtime);
+            }
+        }
+        if let Some(store) = self.store.take() {
+            let closed = tokio::time::timeout(GRACE_AFTER_SIGNAL, store.close()).await;
+            if let Ok(Err(error)) = closed {
+                tracing::warn!(code = error.code(), "closing the store: {error}");
             }
         }
         self.scratch = None;

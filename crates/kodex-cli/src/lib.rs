@@ -27,6 +27,7 @@ mod problem;
 mod render;
 mod session;
 mod signals;
+mod store;
 mod template;
 mod verb;
 mod watch;

@@ -34,6 +34,13 @@ static FORMS: &[(&str, Write)] = &[
         of::<Vec<commands::permissions::Asks>>,
     ),
     ("cli/scaffold.json", of::<commands::scaffold::Made>),
+    ("cli/state.change.json", of::<commands::state::Changed>),
+    ("cli/state.get.json", of::<commands::state::Value>),
+    ("cli/state.list.json", of::<Vec<commands::state::Listed>>),
+    ("cli/store.check.json", of::<commands::store::Checked>),
+    ("cli/store.copy.json", of::<kodex::Transferred>),
+    ("cli/store.folder.json", of::<commands::store::Saved>),
+    ("cli/upgrade.json", of::<kodex::UpgradeReport>),
 ];
 
 fn of<T: JsonSchema>() -> Value {

@@ -1,14 +1,15 @@
 //! From a configuration to a runtime.
 
-use std::{os::unix::fs::DirBuilderExt, path::PathBuf, rc::Rc};
+use std::{os::unix::fs::DirBuilderExt, path::PathBuf, rc::Rc, sync::Arc};
 
-use kodex::{Builder, Python, Record, Runtime, Status, python};
+use kodex::{Builder, Python, Record, Runtime, Status, python, store::Store};
 
 use crate::{
     config::Ready,
     invocation::Invocation,
     problem::Problem,
     render::{finding, progress, style},
+    store,
 };
 
 /// A cache folder that is deleted when the run ends.
@@ -93,10 +94,38 @@ impl Invocation {
             .search_path(self.environment.path())
             .variables(self.environment.variables.clone())
             .python(python);
+        let builder = match self.store()? {
+            Some(store) => builder.store(store),
+            None => builder,
+        };
         let settings = ready.plugins.iter();
         Ok(settings.fold(builder, |builder, (name, said)| {
             builder.plugin_settings(name, said.clone())
         }))
+    }
+
+    /// Where plugins keep what they own, from flag, variable, file or the usual folder. Nothing is
+    /// connected or made before it is used.
+    pub(crate) fn store(&mut self) -> Result<Option<Arc<dyn Store>>, Problem> {
+        let Some(text) = self.config()?.store.clone() else {
+            return Ok(None);
+        };
+        if let Some(opened) = &self.store {
+            return Ok(Some(opened.clone()));
+        }
+        let settings = self.config()?.store_settings;
+        let store = store::lazy(&text, &self.environment.cwd, settings)?;
+        self.store = Some(store.clone());
+        Ok(Some(store))
+    }
+
+    /// The same for a verb that is nothing without it.
+    pub(crate) fn need_store(&mut self) -> Result<Arc<dyn Store>, Problem> {
+        self.store()?.ok_or_else(|| {
+            let text = "there is no place for a store: neither KODEX_DATABASE_URL nor HOME is set";
+            Problem::usage("store.not_configured", text)
+                .help("pass --store sqlite:FOLDER, or set KODEX_DATABASE_URL or `url` under [store] in .kodex/config.toml")
+        })
     }
 
     /// The cache belongs to one user: what others could write there would be run as this user.

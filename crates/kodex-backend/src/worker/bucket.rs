@@ -13,7 +13,7 @@ const BYTES_PER_TOKEN: usize = 64 << 10;
 
 /// How long reading pauses when the bucket is dry: long enough to be no busy loop, short enough for
 /// an answer that waits behind the flood.
-const PAUSE: Duration = Duration::from_millis(20);
+pub(super) const PAUSE: Duration = Duration::from_millis(20);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
@@ -35,7 +35,22 @@ pub(super) struct Bucket {
     dry_since: Option<Instant>,
 }
 
+/// Requests that are served, for each message of other kinds.
+const REQUESTS_PER_MESSAGE: u32 = 20;
+
 impl Bucket {
+    /// The bucket of requests that are served.
+    pub(super) fn of_requests(limits: &Limits, patience: Duration) -> Self {
+        let limits = Limits {
+            messages_per_second: limits
+                .messages_per_second
+                .saturating_mul(REQUESTS_PER_MESSAGE),
+            messages_burst: limits.messages_burst.saturating_mul(REQUESTS_PER_MESSAGE),
+            ..limits.clone()
+        };
+        Self::new(&limits, patience)
+    }
+
     pub(super) fn new(limits: &Limits, patience: Duration) -> Self {
         let burst = f64::from(limits.messages_burst.max(1));
         Self {

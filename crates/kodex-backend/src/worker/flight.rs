@@ -40,5 +40,7 @@ impl Drop for Flight {
         if !self.landed {
             self.link.abandon(self.id);
         }
+        // What the plugin opened under this call is closed with it.
+        self.link.ended(self.id);
     }
 }

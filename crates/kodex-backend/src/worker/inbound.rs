@@ -32,6 +32,7 @@ pub(super) struct Inbound {
     pipe: pipe::Receiver,
     lines: Lines,
     pub(super) bucket: Bucket,
+    pub(super) requests: Bucket,
     /// Since when the line that has no end yet is being received.
     partial_since: Option<Instant>,
     /// Reading rests because the worker sends too much.
@@ -45,6 +46,7 @@ impl Inbound {
             pipe,
             lines: Lines::new(limits.frame_bytes),
             bucket: Bucket::new(limits, patience),
+            requests: Bucket::of_requests(limits, patience),
             partial_since: None,
             paused_until: None,
             ended_at: None,

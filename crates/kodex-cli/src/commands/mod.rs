@@ -14,6 +14,9 @@ pub(crate) mod list;
 pub(crate) mod man;
 pub(crate) mod permissions;
 pub(crate) mod scaffold;
+pub(crate) mod state;
+pub(crate) mod store;
+pub(crate) mod upgrade;
 
 /// Every verb, in the order of the help.
 pub(crate) const VERBS: &[Row] = &[
@@ -26,6 +29,9 @@ pub(crate) const VERBS: &[Row] = &[
     row::<explain::Explain>(),
     row::<dev::Dev>(),
     row::<permissions::Permissions>(),
+    row::<upgrade::Upgrade>(),
+    row::<state::State>(),
+    row::<store::Store>(),
     row::<scaffold::Scaffold>(),
     row::<completions::Completions>(),
     row::<man::Man>(),

@@ -17,6 +17,7 @@ pub(super) struct Raw {
     pub(super) plugin: BTreeMap<String, RawPlugin>,
     pub(super) order: Vec<toml::Spanned<String>>,
     pub(super) python: RawPython,
+    pub(super) store: RawStore,
     pub(super) guard: RawGuard,
     pub(super) limits: RawLimits,
 }
@@ -44,6 +45,22 @@ pub(super) struct RawPython {
     pub(super) interpreter: Option<PathBuf>,
     pub(super) entry_points: Option<bool>,
     pub(super) inspect_timeout: Option<Span>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
+pub(super) struct RawStore {
+    pub(super) url: Option<String>,
+    pub(super) isolation: Option<Isolation>,
+    pub(super) full_sync: Option<bool>,
+}
+
+/// What keeps plugins apart on Postgres.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Isolation {
+    Roles,
+    Schema,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -11,9 +11,9 @@ use serde_json::Map;
 
 use super::{
     file::{self, Layer},
-    raw::{Positive, RawGuard, RawLimits, Span, Table},
+    raw::{Isolation, Positive, RawGuard, RawLimits, Span, Table},
 };
-use crate::{args::Globals, environment::Environment, problem::Problem};
+use crate::{args::Globals, environment::Environment, problem::Problem, store::StoreSettings};
 
 /// Where plugins are looked for when nobody says.
 const PLUGIN_DIR: &str = "plugins";
@@ -30,6 +30,9 @@ pub(crate) struct Ready {
     pub(crate) interpreter: Option<PathBuf>,
     pub(crate) entry_points: bool,
     pub(crate) inspect_timeout: Option<Duration>,
+    /// Where plugins keep what they own: `sqlite:FOLDER`, or a Postgres URL.
+    pub(crate) store: Option<String>,
+    pub(crate) store_settings: StoreSettings,
     pub(crate) guard: GuardSettings,
     /// What was passed over.
     pub(crate) warnings: Vec<Diagnostic>,
@@ -47,14 +50,21 @@ impl Ready {
             Some(file) => vec![file.clone()],
             None => {
                 let user = environment.user_config().filter(|file| file.is_file());
-                user.into_iter()
-                    .chain(file::find_project(cwd, &mut ready.warnings))
-                    .collect()
+                let project = file::find_project(cwd, &mut ready.warnings);
+                // What a project's plugins store belongs beside the project's configuration.
+                ready.store = project.as_ref().and_then(|file| file.parent()).map(in_folder);
+                user.into_iter().chain(project).collect()
             }
         };
+        if ready.store.is_none() {
+            ready.store = environment.data_dir().map(|folder| in_folder(&folder));
+        }
         for file in files {
             tracing::info!(file = %file.display(), "reading configuration");
             ready.lay_over(file::read(&file, cwd)?)?;
+        }
+        if let Some(url) = environment.variable("KODEX_DATABASE_URL") {
+            ready.store = Some(url.to_string_lossy().into_owned());
         }
         ready.lay_flags_over(globals);
         Ok(ready)
@@ -93,6 +103,17 @@ impl Ready {
             .interpreter
             .map(|program| interpreter(&base, program))
             .or(self.interpreter.take());
+        if let Some(isolation) = raw.store.isolation {
+            self.store_settings.schema_only = isolation == Isolation::Schema;
+        }
+        self.store_settings.full_sync = raw.store.full_sync.unwrap_or(self.store_settings.full_sync);
+        if let Some(url) = raw.store.url {
+            // A relative folder is seen from the file that names it.
+            self.store = Some(match url.strip_prefix("sqlite:") {
+                Some(folder) => format!("sqlite:{}", base.join(folder).display()),
+                None => url,
+            });
+        }
         self.entry_points = raw.python.entry_points.unwrap_or(self.entry_points);
         set_some(&mut self.inspect_timeout, raw.python.inspect_timeout);
         set_guard(&mut self.guard, &raw.guard);
@@ -141,6 +162,7 @@ impl Ready {
                 .collect();
         }
         self.strict |= globals.strict;
+        self.store = globals.store.clone().or(self.store.take());
         if let Some(python) = &globals.python {
             self.interpreter = Some(python.clone());
         }
@@ -164,10 +186,16 @@ impl Default for Ready {
             interpreter: None,
             entry_points: true,
             inspect_timeout: None,
+            store: None,
+            store_settings: StoreSettings::default(),
             guard: GuardSettings::default(),
             warnings: Vec::new(),
         }
     }
+}
+
+fn in_folder(folder: &Path) -> String {
+    format!("sqlite:{}", folder.join("store").display())
 }
 
 /// A bare name is looked up on the search path; everything else is a path from the file's base.

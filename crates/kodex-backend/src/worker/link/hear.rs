@@ -4,7 +4,8 @@ use std::sync::atomic::Ordering;
 
 use kodex_plugin::{
     Json, PluginError,
-    wire::{self, Frame, FrameError, Id, Log, code, method},
+    host::LogLevel,
+    wire::{self, ErrorObject, Frame, FrameError, Id, Log, code, method},
 };
 use serde_json::value::RawValue;
 
@@ -13,7 +14,7 @@ use crate::{
     codes,
     worker::{
         answer::{self, Expected, Misfit},
-        bucket::Verdict,
+        bucket::{self, Verdict},
         inbound::Inbound,
         lines::TooLong,
         table::{Answer, Delivered},
@@ -24,6 +25,9 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Cost {
     Answer,
+    /// A request that will be served.
+    Request,
+    /// What nobody asked for.
     Message,
 }
 
@@ -47,6 +51,18 @@ impl Link {
             let n_bytes = line.len();
             match self.take_line(line, own) {
                 Ok(Cost::Answer) => {}
+                // Requests are bounded by those that run and wait; their rate only pauses reading.
+                Ok(Cost::Request) => match inbound.requests.take(self.clock.now(), n_bytes) {
+                    Verdict::Fine => {}
+                    Verdict::Pause(span) => {
+                        inbound.paused_until = Some(self.clock.now() + span);
+                        break Ok(());
+                    }
+                    Verdict::Flood => {
+                        inbound.paused_until = Some(self.clock.now() + bucket::PAUSE);
+                        break Ok(());
+                    }
+                },
                 Ok(Cost::Message) => match inbound.bucket.take(self.clock.now(), n_bytes) {
                     Verdict::Fine => {}
                     Verdict::Pause(span) => {
@@ -98,16 +114,14 @@ impl Link {
                 id: Id::Number(id),
                 result: Err(error),
             }) => {
+                self.log_traceback(&error);
                 let cancelled = error.code == code::CANCELLED;
                 Ok(self.deliver(id, own, cancelled, |_| Err(answer::read_error(&error))))
             }
             Ok(Frame::Response {
                 id: Id::Text(_), ..
             }) => Ok(self.discard()),
-            Ok(Frame::Request { id, method, params }) => {
-                self.take_request(id, &method, params);
-                Ok(Cost::Message)
-            }
+            Ok(Frame::Request { id, method, params }) => Ok(self.take_request(id, &method, params)),
             Ok(Frame::Notification { method, params }) => {
                 self.take_notification(&method, params);
                 Ok(Cost::Message)
@@ -155,15 +169,30 @@ impl Link {
         }
     }
 
+    /// Where the plugin's code raised is its author's business, and goes to the plugin's log.
+    fn log_traceback(&self, error: &ErrorObject) {
+        let traceback = error
+            .data
+            .as_ref()
+            .and_then(|data| data.traceback.as_deref());
+        if let Some(traceback) = traceback.filter(|text| !text.is_empty()) {
+            self.host
+                .log(LogLevel::Info, traceback.trim_end(), &Json::object());
+        }
+    }
+
     fn discard(&self) -> Cost {
         self.table().n_discarded += 1;
         Cost::Message
     }
 
-    fn take_request(&self, id: Id, method: &str, params: Option<&RawValue>) {
+    fn take_request(&self, id: Id, method: &str, params: Option<&RawValue>) -> Cost {
         let params = params.map_or_else(Json::object, |raw| Json::checked(raw.to_owned()));
         let method = method.to_owned();
-        self.put(Incoming::Request { id, method, params });
+        match self.put(Incoming::Request { id, method, params }) {
+            true => Cost::Request,
+            false => Cost::Message,
+        }
     }
 
     fn take_notification(&self, method: &str, params: Option<&RawValue>) {
@@ -177,26 +206,35 @@ impl Link {
                 Err(_) => self.drop_one(),
             },
             method::CANCEL => match serde_json::from_str::<CancelOwn>(params) {
-                Ok(cancel) => self.put(Incoming::Cancel(cancel.id)),
+                Ok(cancel) => {
+                    self.put(Incoming::Cancel(cancel.id));
+                }
                 Err(_) => self.drop_one(),
             },
             _ => self.drop_one(),
         }
     }
 
-    fn put(&self, incoming: Incoming) {
+    /// Hands on what the plugin wants; says whether there was room.
+    fn put(&self, incoming: Incoming) -> bool {
         let mut inbox = lock(&self.inbox);
         if inbox.len() < INBOX_MAX {
             inbox.push(incoming);
             drop(inbox);
             self.pump.notify_one();
-            return;
+            return true;
         }
         drop(inbox);
         match incoming {
             Incoming::Request { id, .. } => self.send_busy(&id),
             Incoming::Cancel(_) => self.drop_one(),
         }
+        false
+    }
+
+    /// Says to the host that a request is over.
+    pub(in crate::worker) fn ended(&self, id: u64) {
+        self.host.ended(id);
     }
 
     fn drop_one(&self) {
