@@ -12,7 +12,7 @@ use kodex_plugin::{
 };
 use serde_json::json;
 
-use crate::HandClock;
+use crate::{HandClock, values::Values};
 
 /// How many log lines and requests are kept; a plugin that says more is told so by
 /// [`FakeHost::n_dropped`], and the test does not run out of memory.
@@ -42,9 +42,9 @@ pub struct Asked {
 
 /// A [`Host`] for tests. Clones share the same records, answers and clock.
 ///
-/// It answers `clock/now` from its [`HandClock`], other methods from the table that
-/// [`FakeHost::answer`] and [`FakeHost::refuse`] fill, and everything else with
-/// [`HostError::unknown_method`].
+/// It answers from the table that [`FakeHost::answer`] and [`FakeHost::refuse`] fill, then `clock/now`
+/// from its [`HandClock`] and `state/*` from memory with a host's rules on the same clock, and
+/// everything else with [`HostError::unknown_method`].
 ///
 /// ```
 /// use kodex_plugin::{Host, Json, host::LogLevel};
@@ -64,6 +64,7 @@ pub struct FakeHost {
     clock: HandClock,
     answers: Arc<Mutex<BTreeMap<String, Answer>>>,
     seen: Arc<Mutex<Seen>>,
+    values: Arc<Mutex<Values>>,
 }
 
 #[derive(Default)]
@@ -240,6 +241,10 @@ impl FakeHost {
         if method == method::CLOCK_NOW {
             return Ok(Json::from(json!({"unix_ms": self.clock.unix_ms()})));
         }
+        let mut values = self.values.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(answer) = values.serve(method, params, self.clock.unix_ms()) {
+            return answer;
+        }
         Err(HostError::unknown_method(method))
     }
 
@@ -293,6 +298,8 @@ impl Host for FakeHost {
 mod tests {
     use std::time::Duration;
 
+    use kodex_plugin::state::State;
+
     use super::*;
     use crate::{CALL_LIMIT, block_on, capture};
 
@@ -338,6 +345,20 @@ mod tests {
         }
         assert_eq!((host.log_lines().len(), host.n_dropped()), (KEPT, 3));
         assert_eq!(host.messages()[2], "line 2");
+    }
+
+    #[test]
+    fn values_are_kept_for_the_time_that_the_clock_shows() {
+        let host = FakeHost::new();
+        let state = State::new(Arc::new(host.clone()));
+        let set = state.set_if_absent("k", &7, Some(10));
+        assert_eq!(block_on(set, CALL_LIMIT), Some(Ok(true)));
+        let get = || block_on(state.get::<u64>("k"), CALL_LIMIT).expect("it answers");
+        assert_eq!(get(), Ok(Some(7)));
+        host.clock().advance(Duration::from_millis(10));
+        assert_eq!(get(), Ok(None));
+        host.answer("state/get", json!({"value": 8, "version": 1}));
+        assert_eq!(get(), Ok(Some(8)));
     }
 
     #[test]

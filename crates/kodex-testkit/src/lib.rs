@@ -1,6 +1,6 @@
 //! What a test of a Kodex plugin needs, and nothing that production code should use.
 //!
-//! - [`FakeHost`] records what a plugin says to its host and answers from a table.
+//! - [`FakeHost`] records what a plugin says to its host, answers from a table and keeps its values.
 //! - [`HandClock`] is a clock that only moves when the test moves it.
 //! - [`call_hook`], [`call_tool`] and [`activate`] call a plugin without an async runtime.
 //! - [`capture`] turns a panic into a value.
@@ -33,6 +33,7 @@ mod capture;
 mod clock;
 mod host;
 mod suite;
+mod values;
 
 pub use call::{CALL_LIMIT, activate, block_on, call_hook, call_tool, finish};
 pub use capture::{Panicked, capture};
