@@ -72,7 +72,8 @@ class FakeDatabase:
         """Runs one statement."""
         statement = Statement(params["sql"])
         text, values = statement.bind(params.get("params"))
-        values = [_stored(value) for value in values]
+        # By name, which for `?1` is `1`: some versions of the driver warn of a list here.
+        values = {str(number): _stored(value) for number, value in enumerate(values, 1)}
         tx = self._transaction(params) if "tx" in params else None
         if tx is not None and tx["failed"]:
             raise self._error(
