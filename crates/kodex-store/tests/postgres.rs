@@ -1,7 +1,15 @@
 //! The shared suite over Postgres, and what only Postgres has. `cargo xtask test` starts the server.
 
+#[path = "postgres/faults.rs"]
+mod faults;
 #[path = "postgres/given.rs"]
 mod given;
+#[path = "postgres/opening.rs"]
+mod opening;
+#[path = "postgres/roles.rs"]
+mod roles;
+#[path = "postgres/values.rs"]
+mod values_of_postgres;
 
 use std::sync::Arc;
 

@@ -28,8 +28,9 @@ use crate::{Bounds, Column, Engine, Rows, Statement, StoreError, Value, statemen
 /// nearly done is not worth a cancel.
 const N_SPARE: usize = 2_000;
 
-/// The first is for the session, because the second forbids it for the transaction.
-const SLOWLY: &str = "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; BEGIN READ ONLY";
+/// The first two are for the session, because the transaction forbids changes; the last takes the snapshot.
+const SLOWLY: &str = "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; \
+                      BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SELECT 1";
 
 /// A plugin's statement, read.
 pub(super) struct Request<'a> {
@@ -88,9 +89,21 @@ impl<'a> Request<'a> {
         timed_out(self.plugin, self.started_at.elapsed())
     }
 
+    /// Whether the server began a copy, which the driver does not expect.
+    fn is_copy(&self, error: &Error) -> bool {
+        let is_answer = error.as_db_error().is_some() || error.is_closed();
+        !is_answer && self.outline().first.eq_ignore_ascii_case("copy")
+    }
+
     pub(super) fn failed(&self, failure: Failure) -> StoreError {
         let plugin = self.plugin.clone();
         match failure {
+            Failure::Server(error) if self.is_copy(&error) => StoreError::BadStatement {
+                plugin,
+                problem: "rows cannot be copied from or to the client; insert or select them"
+                    .to_owned(),
+                position: None,
+            },
             Failure::Server(error) => match error::plugin(self.plugin, &error, Some(&self.bound)) {
                 StoreError::Timeout { .. } => self.timeout(),
                 other => other,
@@ -254,44 +267,65 @@ pub(super) struct Opened {
 }
 
 /// Sends the statement and waits until its answer begins.
-pub(super) async fn open(line: &Line, request: &Request<'_>) -> Result<Opened, Failure> {
-    let text = &request.bound.text;
-    let params = request.bound.values.iter().map(|value| Param(value));
+async fn open(line: &Line, request: &Request<'_>) -> Result<Opened, Failure> {
+    match prepare(line, &request.bound.text).await? {
+        Some(ready) => ready.open(line, &request.bound.values).await,
+        None => unprepared(line, &request.bound.text, &request.bound.values).await,
+    }
+}
+
+/// A statement that the server knows.
+pub(super) struct Ready {
+    prepared: Prepared,
+    columns: Vec<Column>,
+}
+
+/// Lets the server read a statement; none where nothing is prepared.
+pub(super) async fn prepare(line: &Line, text: &str) -> Result<Option<Ready>, Failure> {
     if !line.prepares() {
-        let params = params.map(|param| (param, Type::UNKNOWN));
-        let stream = line.query_typed_raw(text, params).await?;
-        return Ok(Opened {
-            columns: Vec::new(),
-            kinds: Vec::new(),
-            stream: Box::pin(stream),
-        });
+        return Ok(None);
     }
     line.trim();
     let prepared = line.prepare_cached(text).await?;
     let original = columns(&prepared);
-    let prepared = if original.iter().all(|(_, kind)| value::is_known(kind)) {
+    let is_known = original.iter().all(|(_, kind)| value::is_known(kind));
+    let prepared = if is_known {
         prepared
     } else {
-        as_text(line, request, &prepared).await?
+        as_text(line, text, &prepared).await?
     };
-    let kinds = prepared
-        .columns()
-        .iter()
-        .map(|column| column.type_().clone())
-        .collect();
-    let columns = original
-        .into_iter()
-        .map(|(name, kind)| Column {
-            name,
-            kind: value::name(&kind),
+    let column = |(name, kind): (String, Type)| Column {
+        name,
+        kind: value::name(&kind),
+    };
+    let columns = original.into_iter().map(column).collect();
+    Ok(Some(Ready { prepared, columns }))
+}
+
+impl Ready {
+    pub(super) async fn open(self, line: &Line, values: &[&Value]) -> Result<Opened, Failure> {
+        let params: Vec<_> = values.iter().map(|value| Param(value)).collect();
+        let stream = line.query_raw(&self.prepared, params).await?;
+        let kinds = self.prepared.columns().iter();
+        Ok(Opened {
+            kinds: kinds.map(|column| column.type_().clone()).collect(),
+            columns: self.columns,
+            stream: Box::pin(stream),
         })
-        .collect();
-    let stream = line
-        .query_raw(&prepared, params.collect::<Vec<_>>())
-        .await?;
+    }
+}
+
+/// Sends a statement that was not prepared.
+pub(super) async fn unprepared(
+    line: &Line,
+    text: &str,
+    values: &[&Value],
+) -> Result<Opened, Failure> {
+    let params = values.iter().map(|value| (Param(value), Type::UNKNOWN));
+    let stream = line.query_typed_raw(text, params).await?;
     Ok(Opened {
-        columns,
-        kinds,
+        columns: Vec::new(),
+        kinds: Vec::new(),
         stream: Box::pin(stream),
     })
 }
@@ -304,11 +338,7 @@ fn columns(prepared: &Prepared) -> Vec<(String, Type)> {
 }
 
 /// The same statement with the columns that have no form here as text.
-async fn as_text(
-    line: &Line,
-    request: &Request<'_>,
-    prepared: &Prepared,
-) -> Result<Prepared, Failure> {
+async fn as_text(line: &Line, text: &str, prepared: &Prepared) -> Result<Prepared, Failure> {
     use std::fmt::Write as _;
     let mut names = String::new();
     let mut outputs = String::new();
@@ -322,7 +352,7 @@ async fn as_text(
             formless.get_or_insert((name, value::name(&kind)));
         }
     }
-    let body = request.outline().body;
+    let body = Outline::of(text).body;
     let text =
         format!("WITH kodex_answer ({names}) AS (\n{body}\n) SELECT {outputs} FROM kodex_answer");
     match line.prepare_cached(&text).await {

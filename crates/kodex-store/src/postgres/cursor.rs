@@ -3,20 +3,21 @@
 //! It has a connection of its own, on which the server sends until the connection's buffers are full and
 //! goes on as pages are taken. The statement keeps its snapshot for as long.
 
-use std::pin::pin;
-
 use kodex_plugin::PluginName;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout_at};
 use tokio_postgres::Row;
 
 use super::{
     Inner,
-    answer::{Ahead, Failure, Opened, Request, deadline, is_cancelled, open, timed_out},
+    answer::{
+        Ahead, Failure, Opened, Ready, Request, deadline, is_cancelled, prepare, timed_out,
+        unprepared,
+    },
     error,
     hold::Hold,
-    pool::{GRACE, Line, cancel},
+    pool::Line,
 };
-use crate::{Bounds, Cursor, Rows, StoreError, Value, Work};
+use crate::{Bounds, Column, Cursor, Rows, StoreError, Value, Work};
 
 /// A result that is open.
 pub(super) struct PgCursor {
@@ -27,43 +28,67 @@ pub(super) struct PgCursor {
 /// Where reading is.
 struct Reading {
     line: Line,
-    /// None at the end.
-    opened: Option<Opened>,
+    stage: Stage,
     /// A row that had no room on the last page.
     held: Option<Row>,
 }
 
+enum Stage {
+    /// The server has read the statement and runs it with the first page.
+    Ready {
+        ready: Option<Ready>,
+        text: String,
+        values: Vec<Value>,
+    },
+    Running(Opened),
+    Over(Vec<Column>),
+}
+
 impl PgCursor {
-    pub(super) async fn open(mut line: Line, request: &Request<'_>, inner: &Inner) -> Result<Self, StoreError> {
-        line.open = true;
+    pub(super) async fn open(
+        mut line: Line,
+        request: &Request<'_>,
+        inner: &Inner,
+    ) -> Result<Self, StoreError> {
         line.in_flight = true;
-        let token = line.cancel_token();
-        let opened = {
-            let mut work = pin!(async {
-                let (sent, opened) = tokio::join!(Ahead::Slowly.send(&line), open(&line, request));
-                sent?;
-                opened
-            });
-            tokio::select! {
-                opened = &mut work => opened,
-                () = tokio::time::sleep_until(request.deadline) => {
-                    cancel(&token).await;
-                    let _ = timeout(GRACE, work).await;
-                    return Err(request.timeout());
-                }
-            }
+        line.open = true;
+        let text = &request.bound.text;
+        let work = async {
+            let (sent, ready) = tokio::join!(Ahead::Slowly.send(&line), prepare(&line, text));
+            sent?;
+            ready
         };
-        match opened {
-            Ok(opened) => {
-                let reading = Reading { line, opened: Some(opened), held: None };
-                let until = request.bounds.until.map(Instant::from_std);
-                Ok(Self { plugin: request.plugin.clone(), hold: Hold::new(reading, &inner.shared, until) })
+        let ready = match timeout_at(request.deadline, work).await {
+            Ok(Ok(ready)) => ready,
+            Ok(Err(failure)) => {
+                let broken =
+                    matches!(&failure, Failure::Server(error) if error.as_db_error().is_none());
+                line.in_flight = broken;
+                return Err(request.failed(failure));
             }
-            Err(failure) => {
-                line.in_flight = matches!(&failure, Failure::Server(error) if error.as_db_error().is_none());
-                Err(request.failed(failure))
-            }
-        }
+            Err(_) => return Err(request.timeout()),
+        };
+        line.in_flight = false;
+        let stage = Stage::Ready {
+            ready,
+            text: text.clone(),
+            values: request
+                .bound
+                .values
+                .iter()
+                .map(|value| (*value).clone())
+                .collect(),
+        };
+        let reading = Reading {
+            line,
+            stage,
+            held: None,
+        };
+        let until = request.bounds.until.map(Instant::from_std);
+        Ok(Self {
+            plugin: request.plugin.clone(),
+            hold: Hold::new(reading, &inner.shared, until),
+        })
     }
 }
 
@@ -74,14 +99,40 @@ impl PgCursor {
         } else {
             "the cursor is over, because a page of it failed or was given up; open it again"
         };
-        StoreError::BadTransaction { plugin: self.plugin.clone(), problem }
+        StoreError::BadTransaction {
+            plugin: self.plugin.clone(),
+            problem,
+        }
     }
 }
 
 impl Reading {
     async fn page(&mut self, n_rows: usize, bounds: &Bounds) -> Result<Rows, Failure> {
-        let Some(opened) = &mut self.opened else {
-            return Ok(Rows::default());
+        if let Stage::Ready {
+            ready,
+            text,
+            values,
+        } = &mut self.stage
+        {
+            self.line.in_flight = true;
+            let values: Vec<&Value> = values.iter().collect();
+            let opened = match ready.take() {
+                Some(ready) => ready.open(&self.line, &values).await?,
+                None => unprepared(&self.line, text, &values).await?,
+            };
+            self.stage = Stage::Running(opened);
+        }
+        let opened = match &mut self.stage {
+            Stage::Running(opened) => opened,
+            Stage::Over(columns) => {
+                return Ok(Rows {
+                    columns: columns.clone(),
+                    ..Rows::default()
+                });
+            }
+            Stage::Ready { .. } => {
+                return Err(Failure::Unread("a cursor did not begin".to_owned()));
+            }
         };
         let mut rows = Vec::new();
         let mut bytes = 0;
@@ -94,7 +145,7 @@ impl Reading {
                     None => {
                         self.line.in_flight = false;
                         let columns = std::mem::take(&mut opened.columns);
-                        self.opened = None;
+                        self.stage = Stage::Over(columns.clone());
                         return Ok(Rows {
                             columns,
                             rows,
@@ -131,7 +182,7 @@ impl Cursor for PgCursor {
             let Some(mut reading) = self.hold.take() else {
                 return Err(self.over());
             };
-            let page = tokio::time::timeout_at(deadline(bounds), reading.page(n_rows, bounds)).await;
+            let page = timeout_at(deadline(bounds), reading.page(n_rows, bounds)).await;
             let error = match page {
                 Ok(Ok(rows)) => {
                     self.hold.put(reading);

@@ -25,13 +25,19 @@ struct Slot<T> {
 
 impl<T> Slot<T> {
     fn take(&self) -> Option<T> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.held
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
     }
 }
 
 impl<T: Send + 'static> Hold<T> {
     pub(super) fn new(held: T, shared: &Shared, until: Option<Instant>) -> Self {
-        let slot = Arc::new(Slot { held: Mutex::new(Some(held)), is_over: AtomicBool::new(false) });
+        let slot = Arc::new(Slot {
+            held: Mutex::new(Some(held)),
+            is_over: AtomicBool::new(false),
+        });
         let guarded = Arc::clone(&slot);
         let closing = shared.closing();
         let guard = shared.tasks.spawn(async move {
@@ -54,7 +60,11 @@ impl<T: Send + 'static> Hold<T> {
 
     /// Gives it back, unless its time came meanwhile.
     pub(super) fn put(&self, held: T) {
-        let mut slot = self.slot.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut slot = self
+            .slot
+            .held
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if !self.is_over() {
             *slot = Some(held);
         }

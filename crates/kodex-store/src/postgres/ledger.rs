@@ -92,7 +92,10 @@ impl PgLedger {
         step: &Step,
         after: Option<&str>,
     ) -> Result<Applied, StoreError> {
-        let mut line = self.inner.plugin_line(plugin, home, Part::Step, Stay::Long, None).await?;
+        let mut line = self
+            .inner
+            .plugin_line(plugin, home, Part::Step, Stay::Long, None)
+            .await?;
         line.in_flight = true;
         line.open = true;
         let begun = Ahead::Begin.send(&line).await;
@@ -107,7 +110,9 @@ impl PgLedger {
         match (self.inner.server.has_blocks, home.role(Part::Owner)) {
             (true, Some(owner)) => boxed(&mut line, plugin, step, home, &owner).await?,
             (true, None) => batch(&mut line, plugin, step, &block(&step.text)).await?,
-            (false, owner) => unblocked(&mut line, plugin, step, owner.as_deref(), &self.inner).await?,
+            (false, owner) => {
+                unblocked(&mut line, plugin, step, owner.as_deref(), &self.inner).await?
+            }
         }
         commit(&mut line, plugin).await?;
         Ok(applied)
@@ -124,7 +129,10 @@ impl PgLedger {
         if rows.last().map(|row| row.id.as_str()) != after {
             return Err(moved(plugin, step));
         }
-        let mut line = self.inner.plugin_line(plugin, home, Part::Owner, Stay::Long, None).await?;
+        let mut line = self
+            .inner
+            .plugin_line(plugin, home, Part::Owner, Stay::Long, None)
+            .await?;
         line.in_flight = true;
         line.clean()
             .await

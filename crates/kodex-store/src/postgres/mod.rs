@@ -196,10 +196,8 @@ impl PgStore {
             homes: Mutex::default(),
             pools: Mutex::default(),
         });
-        inner
-            .shared
-            .tasks
-            .spawn(look_for_idle(Arc::downgrade(&inner)));
+        let look = look_for_idle(Arc::downgrade(&inner), inner.shared.closing());
+        inner.shared.tasks.spawn(look);
         Ok(Self {
             state: PgState::new(Arc::clone(&inner)),
             ledger: PgLedger::new(Arc::clone(&inner)),
@@ -209,10 +207,10 @@ impl PgStore {
 }
 
 /// Closes connections that nobody uses, until the store is gone.
-async fn look_for_idle(store: Weak<Inner>) {
-    loop {
-        // Paces the looks; nothing waits for it.
-        tokio::time::sleep(LOOK).await;
+async fn look_for_idle(store: Weak<Inner>, closing: impl Future<Output = ()>) {
+    let mut closing = std::pin::pin!(closing);
+    // Ends with the store, which closes or is dropped.
+    while tokio::time::timeout(LOOK, &mut closing).await.is_err() {
         let Some(inner) = store.upgrade() else {
             return;
         };
@@ -359,19 +357,29 @@ impl Inner {
         };
         match (self.options.isolation, role) {
             (Isolation::Roles, Some(role)) => {
-                config.password(roles::password(&self.core.secret, &role)).user(role);
+                config
+                    .password(roles::password(&self.core.secret, &role))
+                    .user(role);
                 // Options of the host would stand above the role's own search path.
                 config.options("");
             }
             _ => {
-                let read_only = if door.part == Part::Reader { "on" } else { "off" };
+                let read_only = if door.part == Part::Reader {
+                    "on"
+                } else {
+                    "off"
+                };
                 config.options(format!(
                     "-c search_path={} -c default_transaction_read_only={read_only}",
                     home.schema
                 ));
             }
         }
-        let lines = Lines::new(config, self.options.n_plugin_connections.max(1), self.shared.clone())?;
+        let lines = Lines::new(
+            config,
+            self.options.n_plugin_connections.max(1),
+            self.shared.clone(),
+        )?;
         pools.insert(door, lines.clone());
         Ok(lines)
     }
@@ -386,10 +394,16 @@ impl Inner {
         stay: Stay,
         deadline: Option<Instant>,
     ) -> Result<Line, StoreError> {
-        let door = Door { plugin: Some(plugin.clone()), part, stay };
+        let door = Door {
+            plugin: Some(plugin.clone()),
+            part,
+            stay,
+        };
         let none = match self.lines(door.clone(), home)?.line(deadline).await {
             Ok(line) => return Ok(line),
-            Err(NoLine::Refused(error)) if is_login(&error) && self.options.isolation == Isolation::Roles => {
+            Err(NoLine::Refused(error))
+                if is_login(&error) && self.options.isolation == Isolation::Roles =>
+            {
                 self.make(plugin).await?;
                 match self.lines(door, home)?.line(deadline).await {
                     Ok(line) => return Ok(line),
@@ -402,12 +416,23 @@ impl Inner {
     }
 
     /// A connection that may do nothing, for a plugin that has no place yet.
-    async fn nobody(&self, plugin: &PluginName, stay: Stay, deadline: Option<Instant>) -> Result<Line, StoreError> {
-        let door = Door { plugin: None, part: Part::Reader, stay };
+    async fn nobody(
+        &self,
+        plugin: &PluginName,
+        stay: Stay,
+        deadline: Option<Instant>,
+    ) -> Result<Line, StoreError> {
+        let door = Door {
+            plugin: None,
+            part: Part::Reader,
+            stay,
+        };
         let home = Home::of(plugin, None);
         let none = match self.lines(door.clone(), &home)?.line(deadline).await {
             Ok(line) => return Ok(line),
-            Err(NoLine::Refused(error)) if is_login(&error) && self.options.isolation == Isolation::Roles => {
+            Err(NoLine::Refused(error))
+                if is_login(&error) && self.options.isolation == Isolation::Roles =>
+            {
                 self.make_nobody().await?;
                 match self.lines(door, &home)?.line(deadline).await {
                     Ok(line) => return Ok(line),

@@ -53,7 +53,11 @@ impl PgNamespace {
             None => self.inner.find(&self.plugin).await?,
         };
         match home {
-            Some(home) => self.inner.plugin_line(&self.plugin, &home, self.access.into(), stay, deadline).await,
+            Some(home) => {
+                self.inner
+                    .plugin_line(&self.plugin, &home, self.access.into(), stay, deadline)
+                    .await
+            }
             None => self.inner.nobody(&self.plugin, stay, deadline).await,
         }
     }
@@ -149,8 +153,7 @@ impl Namespace for PgNamespace {
     fn begin<'a>(&'a self, bounds: &'a Bounds) -> Work<'a, Box<dyn Transaction>> {
         Box::pin(async move {
             let line = self.line(bounds, Stay::Long).await?;
-            let begun =
-                PgTransaction::begin(line, self.plugin.clone(), bounds, &self.inner);
+            let begun = PgTransaction::begin(line, self.plugin.clone(), bounds, &self.inner);
             Ok(Box::new(begun.await?) as Box<dyn Transaction>)
         })
     }

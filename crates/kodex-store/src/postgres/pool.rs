@@ -46,7 +46,14 @@ impl Shared {
     pub(super) fn new(place: Arc<str>, tasks: Arc<Tasks>, prepares: bool, wait: Duration) -> Self {
         let gate = Arc::new(Semaphore::new(N_LINES as usize));
         let is_closing = Arc::new(watch::Sender::new(false));
-        Self { place, tasks, prepares, wait, gate, is_closing }
+        Self {
+            place,
+            tasks,
+            prepares,
+            wait,
+            gate,
+            is_closing,
+        }
     }
 
     /// Ends when the store begins to close.

@@ -77,7 +77,8 @@ async fn everything(
         tables(line, from, to, old, new, &inner.core.secret).await?;
     }
     for sql in STATE {
-        line.rows(sql, &[Arg::Text(from.as_str()), Arg::Text(to.as_str())]).await?;
+        line.rows(sql, &[Arg::Text(from.as_str()), Arg::Text(to.as_str())])
+            .await?;
     }
     line.commit().await?;
     Ok(true)
@@ -111,7 +112,12 @@ async fn tables(
     ))
     .await?;
     for ((_, old), (_, new)) in old.roles().into_iter().zip(new.roles()) {
-        line.batch(&format!("ALTER ROLE {} RENAME TO {}", quoted(&old), quoted(&new))).await?;
+        line.batch(&format!(
+            "ALTER ROLE {} RENAME TO {}",
+            quoted(&old),
+            quoted(&new)
+        ))
+        .await?;
     }
     // Search path and password follow from the names.
     roles::ensure(line, new, secret).await?;

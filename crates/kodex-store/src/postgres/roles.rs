@@ -150,7 +150,11 @@ pub(super) async fn ensure(line: &mut Line, home: &Home, secret: &str) -> Result
 }
 
 /// Makes the role that has no rights.
-pub(super) async fn ensure_nobody(line: &mut Line, role: &str, secret: &str) -> Result<(), Trouble> {
+pub(super) async fn ensure_nobody(
+    line: &mut Line,
+    role: &str,
+    secret: &str,
+) -> Result<(), Trouble> {
     line.begin().await?;
     login(line, role, None, secret, None).await?;
     line.commit().await
@@ -181,18 +185,16 @@ async fn login(
              ALTER ROLE {role} SET idle_in_transaction_session_timeout = '{SECOND_LINE}';"
         );
     }
-    if part == Some(Part::Reader) {
-        // Only a hint to the server; missing grants are what keeps it from writing.
-        sql += &format!("ALTER ROLE {role} SET default_transaction_read_only = on;");
-    }
     line.batch(&sql).await
 }
 
 /// Gives the owner role what was made while the schema alone kept plugins apart.
 pub(super) async fn hand_over(line: &mut Line, home: &Home) -> Result<(), Trouble> {
-    let (Some(owner), Some(writer), Some(reader)) =
-        (home.role(Part::Owner), home.role(Part::Writer), home.role(Part::Reader))
-    else {
+    let (Some(owner), Some(writer), Some(reader)) = (
+        home.role(Part::Owner),
+        home.role(Part::Writer),
+        home.role(Part::Reader),
+    ) else {
         return Ok(());
     };
     let found = line

@@ -42,7 +42,13 @@ impl PgTransaction {
             Err(_) => return Err(timed_out(&plugin, begun_at.elapsed())),
         }
         let hold = Hold::new(line, &inner.shared, bounds.until.map(Instant::from_std));
-        Ok(Self { plugin, hold, n_levels: 0, failed: false, begun_at })
+        Ok(Self {
+            plugin,
+            hold,
+            n_levels: 0,
+            failed: false,
+            begun_at,
+        })
     }
 
     fn line(&self) -> Result<Line, StoreError> {

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use kodex_plugin::PluginName;
 use kodex_store::postgres::PgOptions;
 use tokio_postgres::{Client, Config, NoTls};
 
@@ -21,10 +22,17 @@ pub(crate) fn server() -> String {
     })
 }
 
+pub(crate) fn name(text: &str) -> PluginName {
+    PluginName::new(text).expect("is a plugin name")
+}
+
 /// A connection that ends with the client.
 pub(crate) async fn connect(url: &str) -> Client {
     let (client, connection) = tokio_postgres::connect(url, NoTls).await.expect("connects");
-    #[expect(clippy::disallowed_methods, reason = "it ends when the client is dropped")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "it ends when the client is dropped"
+    )]
     tokio::spawn(async move {
         let _ = connection.await;
     });
@@ -103,7 +111,8 @@ fn clean(name: &str) {
         let server: Config = server().parse().expect("is an address");
         let (client, connection) = server.connect(NoTls).await.expect("connects");
         let work = async {
-            let granted = "SELECT r.rolname FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.roleid
+            let granted =
+                "SELECT r.rolname FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.roleid
                            JOIN pg_roles h ON h.oid = m.member WHERE h.rolname = $1";
             let owners = client.query(granted, &[&name]).await.expect("lists");
             client
@@ -115,7 +124,8 @@ fn clean(name: &str) {
                 .iter()
                 .filter_map(|row| row.get::<_, String>(0).get(..14).map(str::to_owned))
                 .collect();
-            let all = "SELECT rolname FROM pg_roles WHERE left(rolname, 14) = ANY ($1) OR rolname = $2";
+            let all =
+                "SELECT rolname FROM pg_roles WHERE left(rolname, 14) = ANY ($1) OR rolname = $2";
             for row in client.query(all, &[&tags, &name]).await.expect("lists") {
                 let role: String = row.get(0);
                 client

@@ -1,0 +1,193 @@
+//! Opening: what is refused, what is said, and many at once.
+
+use kodex_store::{
+    Access, Bounds, Statement, Store, Value,
+    postgres::{Isolation, PgOptions, PgStore},
+};
+
+use super::given::{Database, connect, name, server};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_cannot_be_reached_does_not_tell_the_password() {
+    let database = Database::new().await;
+    for (url, code) in [
+        (
+            database.url.replace("host-password", "secret-word"),
+            "store.unreachable",
+        ),
+        (
+            "postgres://user:secret-word@127.0.0.1:1/db".to_owned(),
+            "store.unreachable",
+        ),
+        (
+            database.url.replace("host-password", "secret-word") + "?sslmode=require",
+            "store.unsupported",
+        ),
+        (
+            "postgres://user:secret-word@127.0.0.1:port/db".to_owned(),
+            "store.place",
+        ),
+    ] {
+        let error = PgStore::open(PgOptions::new(&url))
+            .await
+            .expect_err("cannot open");
+        assert_eq!(error.code(), code, "{error}");
+        let said = format!("{error} {error:?} {:?}", PgOptions::new(&url));
+        assert!(!said.contains("secret-word"), "{said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_the_right_to_make_roles_the_schema_is_what_is_left() {
+    let database = Database::with("NOCREATEROLE").await;
+    let error = PgStore::open(database.options())
+        .await
+        .expect_err("lacks a right");
+    assert_eq!(error.code(), "store.unsupported");
+    assert!(
+        error.to_string().contains("CREATEROLE") && error.to_string().contains("schema"),
+        "{error}"
+    );
+    let mut options = database.options();
+    options.isolation = Isolation::SchemaOnly;
+    let store = PgStore::open(options).await.expect("opens");
+    let space = store
+        .namespace(&name("one"), Access::Migrate)
+        .await
+        .expect("opens");
+    for text in ["CREATE TABLE t (id INT)", "INSERT INTO t VALUES (1)"] {
+        space
+            .run(&Statement::new(text), &Bounds::default())
+            .await
+            .expect("works");
+    }
+    let reader = store
+        .namespace(&name("one"), Access::Read)
+        .await
+        .expect("opens");
+    let write = reader
+        .run(&Statement::new("DELETE FROM t"), &Bounds::default())
+        .await;
+    assert_eq!(write.expect_err("only reads").code(), "store.read_only");
+    store.close().await.expect("closes");
+
+    let admin = connect(&server()).await;
+    admin
+        .batch_execute(&format!("ALTER ROLE {} CREATEROLE", database.name()))
+        .await
+        .expect("grants");
+    let store = PgStore::open(database.options()).await.expect("opens");
+    let space = store
+        .namespace(&name("one"), Access::Write)
+        .await
+        .expect("gets roles");
+    let rows = space
+        .run(
+            &Statement::new("UPDATE t SET id = 2 RETURNING id"),
+            &Bounds::default(),
+        )
+        .await;
+    assert_eq!(
+        rows.expect("the tables went along").rows,
+        [[Value::Integer(2)]]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_newer_format_is_left_alone() {
+    let database = Database::new().await;
+    PgStore::open(database.options())
+        .await
+        .expect("opens")
+        .close()
+        .await
+        .expect("closes");
+    let admin = connect(&database.admin).await;
+    let newer = "UPDATE kodex.meta SET value = '99' WHERE name = 'format'";
+    admin.batch_execute(newer).await.expect("updates");
+    let error = PgStore::open(database.options())
+        .await
+        .expect_err("is newer");
+    assert_eq!(error.code(), "store.newer");
+    assert!(error.to_string().contains("99"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stores_that_open_at_once_make_one() {
+    let database = Database::new().await;
+    let open = || PgStore::open(database.options());
+    let (a, b, c) = tokio::join!(open(), open(), open());
+    let stores = [a.expect("opens"), b.expect("opens"), c.expect("opens")];
+    let plugin = name("one");
+    let space = |at: usize| stores[at].namespace(&plugin, Access::Write);
+    let (a, b, c) = tokio::join!(space(0), space(1), space(2));
+    for space in [a, b, c] {
+        let one = space
+            .expect("opens")
+            .run(&Statement::new("SELECT 1"), &Bounds::default())
+            .await;
+        assert_eq!(one.expect("answers").rows, [[Value::Integer(1)]]);
+    }
+    assert_eq!(
+        stores[0].plugins().await.map(|plugins| plugins.len()),
+        Ok(1)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_stores_on_one_server_have_roles_of_their_own() {
+    let (one, two) = (Database::new().await, Database::new().await);
+    for database in [&one, &two] {
+        let store = PgStore::open(database.options()).await.expect("opens");
+        let space = store
+            .namespace(&name("same"), Access::Migrate)
+            .await
+            .expect("opens");
+        space
+            .run(
+                &Statement::new("CREATE TABLE t (id INT)"),
+                &Bounds::default(),
+            )
+            .await
+            .expect("creates");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn statements_work_without_being_prepared() {
+    let database = Database::new().await;
+    let mut options = database.options();
+    options.prepare = false;
+    let store = PgStore::open(options).await.expect("opens");
+    let space = store
+        .namespace(&name("one"), Access::Migrate)
+        .await
+        .expect("opens");
+    let bounds = Bounds::default();
+    space
+        .run(
+            &Statement::new("CREATE TABLE t (id BIGINT, at TIMESTAMPTZ)"),
+            &bounds,
+        )
+        .await
+        .expect("creates");
+    let insert = Statement::with(
+        "INSERT INTO t VALUES (?, ?)",
+        [
+            Value::Integer(1),
+            Value::Text("2026-01-02T03:04:05+01:00".into()),
+        ],
+    );
+    space.run(&insert, &bounds).await.expect("inserts");
+    let rows = space
+        .run(&Statement::new("SELECT id, at FROM t"), &bounds)
+        .await
+        .expect("selects");
+    assert_eq!(rows.columns[1].kind, "timestamptz");
+    assert_eq!(rows.rows[0][1], Value::Text("2026-01-02T02:04:05Z".into()));
+    let mut cursor = space
+        .open(&Statement::new("SELECT id FROM t"), &bounds)
+        .await
+        .expect("opens");
+    assert_eq!(cursor.next(9, &bounds).await.expect("reads").rows.len(), 1);
+}
