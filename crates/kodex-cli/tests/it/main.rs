@@ -7,6 +7,7 @@ mod first_runtime;
 mod scaffold;
 mod scale;
 mod signals;
+mod store;
 mod terminal;
 mod verbs;
 mod world;

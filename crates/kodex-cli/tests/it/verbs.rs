@@ -238,7 +238,7 @@ fn explain_knows_the_codes() {
     let world = World::new();
     assert_eq!(
         world.run("explain config.key.unknown").stdout,
-        "config.key.unknown: A key of the configuration is not known.\n"
+        "config.key.unknown: A key of the configuration is not known. Correct or remove it.\n"
     );
     assert_eq!(
         json_of(&world, &["explain", "worker.banner", "--json"])["code"],
