@@ -32,6 +32,8 @@ const RETRYABLE = new Set(["db.conflict", "store.busy", "host.busy", "state.lock
 /** How often `update` tries while others change the same value. */
 const ATTEMPTS = 100;
 const KEYS_AT_ONCE = 1000;
+/** The host refuses what is beyond the requests that run there and wait. */
+const REQUESTS_AT_ONCE = 256;
 /** Up to here every reader of JSON has whole numbers exactly. */
 const EXACT = 2n ** 53n;
 /** Longer lines the host refuses, and so do we. */
@@ -173,9 +175,13 @@ function rowsOf({ columns, rows, changed = 0 }) {
   found.columns = columns.map((/** @type {{name: string}} */ { name }) => name);
   found.changed = changed;
   for (const values of rows) {
-    const fields = found.columns.map((name, at) => [name, fromWire(values[at])]);
-    // Of two columns of one name the first counts.
-    found.push(Object.fromEntries(fields.reverse()));
+    /** @type {Map<string, unknown>} */
+    const fields = new Map();
+    for (const [at, name] of found.columns.entries()) {
+      // Of two columns of one name the first counts.
+      if (!fields.has(name)) fields.set(name, fromWire(values[at]));
+    }
+    found.push(Object.fromEntries(fields));
   }
   return found;
 }
@@ -614,6 +620,8 @@ export function createPlugin({ name, version }) {
   const running = new Map();
   /** The questions that the host has yet to answer. @type {Map<Id, (answer: Message) => void>} */
   const asked = new Map();
+  /** Those that it has no room for yet. @type {(() => void)[]} */
+  const waiting = [];
   /** @type {Start} */
   let start = () => {};
   let state = "new";
@@ -635,8 +643,12 @@ export function createPlugin({ name, version }) {
       new Promise((resolve, reject) => {
         const id = ++lastId;
         const line = lineOf({ id, method, params });
-        asked.set(id, ({ result, error }) => (error ? reject(new HostError(error)) : resolve(result)));
-        write(line);
+        const go = () => {
+          asked.set(id, ({ result, error }) => (error ? reject(new HostError(error)) : resolve(result)));
+          write(line);
+        };
+        if (asked.size < REQUESTS_AT_ONCE) go();
+        else waiting.push(go);
       }),
     now: async () => new Date((await host.request("clock/now")).unix_ms),
   };
@@ -750,7 +762,7 @@ export function createPlugin({ name, version }) {
   function answered(message) {
     const id = message.id ?? "";
     asked.get(id)?.(message);
-    asked.delete(id);
+    if (asked.delete(id)) waiting.shift()?.();
   }
 
   /** @type {Plugin} */

@@ -89,6 +89,14 @@ test("a query gives rows, and a handler's refusal is the model's text", async ()
   await assert.rejects(host.callTool("t"), refused("tool.input.refused"));
 });
 
+test("rows keep the order of their columns, and of two of one name the first counts", async () => {
+  const own = plugin(async (_, { db }) => (await db.query("SELECT 1")).map((row) => Object.entries(row)));
+  const columns = ["b", "a", "b", "__proto__"].map((name) => ({ name, type: "any" }));
+  const service = () => ({ columns, rows: [[1, 2, 3, 4]], changed: 0 });
+  const host = await FakeHost.start(own, { services: { "db/query": service } });
+  assert.deepEqual(await host.callHook("h"), [[["b", 1], ["a", 2], ["__proto__", 4]]]);
+});
+
 test("a transaction holds what is asked inside it, in functions that are called there too", async () => {
   const add = (/** @type {any} */ db, /** @type {string} */ text) => db.execute("INSERT INTO notes VALUES (?)", [text]);
   /** @type {any} */
@@ -151,6 +159,25 @@ test("calls side by side have transactions of their own", async () => {
   await Promise.all(calls);
   const asked = host.requests.filter(({ method }) => method === "db/query").map(({ params }) => [params.params[0], params.tx, params.call]);
   assert.deepEqual(asked.sort(), [[1, 1, 2], [2, 2, 3]]);
+});
+
+test("many requests at once leave the host room", async () => {
+  /** @type {((value: unknown) => void)[]} */
+  const open = [];
+  const own = plugin(async (_, { host }) => {
+    const answers = await Promise.all(Array.from({ length: 300 }, () => host.request("m")));
+    return answers.length;
+  });
+  const host = await FakeHost.start(own, { services: { m: () => new Promise((resolve) => open.push(resolve)) } });
+  const call = host.callHook("h");
+  while (open.length < 256) await new Promise(setImmediate);
+  await new Promise(setImmediate);
+  assert.equal(host.requests.length, 256);
+  while (host.requests.length < 300 || open.length > 0) {
+    open.shift()?.(1);
+    await new Promise(setImmediate);
+  }
+  assert.equal(await call, 300);
 });
 
 test("a large result is read in pages", async () => {

@@ -17,6 +17,8 @@ from ._frame import result_of
 
 #: How long running calls may take to end when the plugin is shut down.
 FAREWELL = 1.0
+#: Requests that may be at the host; it refuses what is beyond those that run there and wait.
+REQUESTS = 256
 
 _call = ContextVar("kodex_call", default=None)
 
@@ -30,6 +32,7 @@ class Tasks:
         self.loop = asyncio.new_event_loop()
         asyncio.set_event_loop(self.loop)
         self.running = {}
+        self.room = asyncio.Semaphore(REQUESTS)
         self.cancelled = set()
         self.leaving = None
 
@@ -131,8 +134,10 @@ class Tasks:
 
     async def request(self, method, params):
         """Asks the host; the answer may be read by any thread."""
-        while not self.channel.pace.take():
-            await asyncio.sleep(0.001)
+        async with self.room:
+            return await self._request(method, params)
+
+    async def _request(self, method, params):
         answer = self.loop.create_future()
 
         def deliver(message):

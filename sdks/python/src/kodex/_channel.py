@@ -8,7 +8,7 @@ them reads at a time; it hands what is not its own to the thread that wants it.
 import os
 import sys
 from _thread import allocate_lock
-from time import monotonic, sleep
+from time import monotonic
 
 from . import HostError
 from ._frame import DEPTH, FRAME_BYTES, PARSE, RAISED, WireError, error_line, parse_any, parse_call, result_of
@@ -17,7 +17,7 @@ from ._json import Unsendable, dumps, nests_deeper
 CHUNK = 1 << 16
 #: Requests that may wait while a handler waits for the host. The host sends far fewer at a time.
 QUEUE = 1024
-#: The host ends plugins that send more than 1,000 messages a second with bursts of 2,000.
+#: The host ends plugins that send more than 1,000 notifications a second with bursts of 2,000.
 RATE = 900
 BURST = 1800
 
@@ -42,11 +42,6 @@ class Pace:
             return False
         self.tokens -= 1
         return True
-
-    def wait(self):
-        """Takes one token, however long it takes."""
-        while not self.take():
-            sleep(1 / RATE)
 
 
 class _Waiter:
@@ -301,7 +296,6 @@ class Channel:
 
     def request(self, method, params):
         """Asks the host and waits for its answer. Any thread may call this."""
-        self.pace.wait()
         waiter = _Waiter()
         ident = self._ask(method, params, waiter)
         try:
