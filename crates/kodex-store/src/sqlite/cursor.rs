@@ -19,7 +19,7 @@ use super::{
     guard::Mode,
     open::Conn,
     run::{Cap, Halt, Page, Request, bind, columns, placed},
-    thread::{Held, Patience, Reply},
+    thread::{GRACE, Held, Patience, Reply},
     value::Form,
     watch::{CancelOnDrop, Token, locked},
 };
@@ -99,11 +99,17 @@ impl Cursor for Open {
                 n_rows: n_rows.min(bounds.n_rows),
                 ..Cap::of(bounds)
             };
-            tracing::trace!(plugin = %self.plugin, n_rows = cap.n_rows, "next page");
             self.orders
                 .try_send(Order::Next(cap, token, reply))
                 .map_err(|_| self.reason())?;
-            answer.await.unwrap_or_else(|_| Err(self.reason()))
+            let span = bounds.timeout + GRACE;
+            match tokio::time::timeout(span, answer).await {
+                Ok(result) => result.unwrap_or_else(|_| Err(self.reason())),
+                Err(_) => Err(StoreError::Timeout {
+                    plugin: self.plugin.clone(),
+                    after_ms: millis(span),
+                }),
+            }
         })
     }
 }

@@ -122,27 +122,24 @@ impl Group {
         }
         queue.served = true;
         drop(queue);
-        let group = self.clone();
-        let posted = lane.post(move |seat| group.serve(seat));
-        if posted.is_err() {
-            let mut queue = locked(&self.0);
-            queue.served = false;
-            queue.waiting.clear();
-        }
-        posted
+        let serving = Serving {
+            group: self.clone(),
+            done: false,
+        };
+        lane.post(move |seat| serving.serve(seat))
     }
+}
 
-    fn serve(&self, seat: &mut Seat) {
-        loop {
-            let mut members: Vec<Box<dyn Member>> = {
-                let mut queue = locked(&self.0);
-                let n = queue.waiting.len().min(N_TOGETHER);
-                if n == 0 {
-                    queue.served = false;
-                    return;
-                }
-                queue.waiting.drain(..n).collect()
-            };
+/// The promise that somebody serves the queue. When it goes, because the lane is closed or the work
+/// panicked, whoever still waits is told by the loss of the reply.
+struct Serving {
+    group: Group,
+    done: bool,
+}
+
+impl Serving {
+    fn serve(mut self, seat: &mut Seat) {
+        while let Some(mut members) = self.next() {
             members.retain(|member| member.is_wanted());
             match seat.writer() {
                 Ok(conn) => commit(conn, members),
@@ -153,6 +150,31 @@ impl Group {
                 }
             }
         }
+    }
+
+    fn next(&mut self) -> Option<Vec<Box<dyn Member>>> {
+        let mut queue = locked(&self.group.0);
+        let n = queue.waiting.len().min(N_TOGETHER);
+        if n == 0 {
+            queue.served = false;
+            self.done = true;
+            return None;
+        }
+        Some(queue.waiting.drain(..n).collect())
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        if self.done {
+            return;
+        }
+        let waiting = {
+            let mut queue = locked(&self.group.0);
+            queue.served = false;
+            std::mem::take(&mut queue.waiting)
+        };
+        drop(waiting);
     }
 }
 

@@ -64,7 +64,7 @@ impl Ledgers {
         let file: Arc<File> = self.0.file(plugin)?;
         file.readers
             .call(Patience::default(), move |seat, _| {
-                if !seat.has_file() {
+                if !seat.has_file()? {
                     return Ok(T::default());
                 }
                 work(seat.reader()?)

@@ -29,7 +29,7 @@ pub(super) const FORMAT: u32 = 1;
 /// The oldest engine without the bug that could damage a file in WAL mode.
 const OLDEST_ENGINE: i32 = 3_051_003;
 /// Longest value or row inside the engine.
-pub(super) const VALUE_BYTES: usize = 64 << 20;
+pub(super) const VALUE_BYTES: usize = 32 << 20;
 /// Engine operations between two looks at the watch.
 const WATCH_OPS: i32 = 500;
 /// Prepared statements kept per connection.
@@ -44,7 +44,7 @@ const LIMITS: &[(Limit, i32)] = &[
     (Limit::SQLITE_LIMIT_VDBE_OP, 1_000_000),
     (Limit::SQLITE_LIMIT_FUNCTION_ARG, 100),
     (Limit::SQLITE_LIMIT_ATTACHED, 0),
-    (Limit::SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 10_000),
+    (Limit::SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 1_000),
     (Limit::SQLITE_LIMIT_VARIABLE_NUMBER, 32_000),
     (Limit::SQLITE_LIMIT_TRIGGER_DEPTH, 50),
     (Limit::SQLITE_LIMIT_WORKER_THREADS, 0),
@@ -134,6 +134,8 @@ pub(super) struct Conn {
     pub(super) guard: Arc<Guard>,
     pub(super) watch: Arc<Watch>,
     pub(super) site: Arc<Site>,
+    /// Whether the tables of Kodex are there.
+    pub(super) made: bool,
 }
 
 impl Conn {
@@ -196,8 +198,8 @@ pub(super) fn open(site: &Arc<Site>, role: Role) -> Result<Conn, StoreError> {
     } else {
         settle(&db, site, role).map_err(fail)?;
     }
-    check_format(&mut db, site, role)?;
-    watched(db, site).map_err(fail)
+    let made = check_format(&mut db, site, role)?;
+    watched(db, site, made).map_err(fail)
 }
 
 /// A connection on nothing: what a reader sees of a file that does not exist yet.
@@ -206,7 +208,7 @@ pub(super) fn open_absent(site: &Arc<Site>) -> Result<Conn, StoreError> {
     let db = Connection::open_in_memory().map_err(fail)?;
     harden(&db).map_err(fail)?;
     db.pragma_update(None, "query_only", true).map_err(fail)?;
-    watched(db, site).map_err(fail)
+    watched(db, site, false).map_err(fail)
 }
 
 fn reader(site: &Site, flags: OpenFlags) -> rusqlite::Result<Connection> {
@@ -302,11 +304,12 @@ fn retry_busy<T>(work: impl Fn() -> rusqlite::Result<T>) -> rusqlite::Result<T> 
     work()
 }
 
-fn check_format(db: &mut Connection, site: &Site, role: Role) -> Result<(), StoreError> {
+/// Checks the format, and makes the tables where a writer finds none; false where a reader finds none.
+fn check_format(db: &mut Connection, site: &Site, role: Role) -> Result<bool, StoreError> {
     let fail = |error| error::opening(site, error);
     let found = match format(db).map_err(fail)? {
         Some(found) => found,
-        None if role == Role::Reader => return Ok(()),
+        None if role == Role::Reader => return Ok(false),
         None => {
             let tx = db
                 .transaction_with_behavior(TransactionBehavior::Immediate)
@@ -340,7 +343,7 @@ fn check_format(db: &mut Connection, site: &Site, role: Role) -> Result<(), Stor
             });
         }
     }
-    check_owner(db, site)
+    check_owner(db, site).map(|()| true)
 }
 
 fn format(db: &Connection) -> rusqlite::Result<Option<String>> {
@@ -404,7 +407,7 @@ fn check_owner(db: &Connection, site: &Site) -> Result<(), StoreError> {
     })
 }
 
-fn watched(mut db: Connection, site: &Arc<Site>) -> rusqlite::Result<Conn> {
+fn watched(mut db: Connection, site: &Arc<Site>, made: bool) -> rusqlite::Result<Conn> {
     let guard = Arc::new(Guard::new());
     let watch = Arc::new(Watch::new(Arc::clone(&site.options.clock)));
     if site.plugin.is_some() {
@@ -420,6 +423,7 @@ fn watched(mut db: Connection, site: &Arc<Site>) -> rusqlite::Result<Conn> {
         guard,
         watch,
         site: Arc::clone(site),
+        made,
     })
 }
 

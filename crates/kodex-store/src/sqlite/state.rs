@@ -78,7 +78,7 @@ impl State for Values {
             check_key(plugin, key)?;
             let (plugin, key) = (plugin.clone(), key.to_owned());
             let work = self.file.readers.call(READING, move |seat, _| {
-                if !seat.has_file() {
+                if !seat.has_file()? {
                     return Ok(None);
                 }
                 read(seat.reader()?, &plugin, &key)
@@ -114,7 +114,7 @@ impl State for Values {
             let (plugin, prefix) = (plugin.clone(), prefix.to_owned());
             let after = after.unwrap_or("").to_owned();
             let work = self.file.readers.call(Patience::default(), move |seat, _| {
-                if !seat.has_file() {
+                if !seat.has_file()? {
                     return Ok(Vec::new());
                 }
                 list(seat.reader()?, &plugin, &prefix, &after, limit.min(PAGE))

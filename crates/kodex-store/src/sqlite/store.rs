@@ -268,7 +268,7 @@ impl Store for SqliteStore {
                 .store
                 .readers
                 .call(Patience::default(), |seat, _| {
-                    if !seat.has_file() {
+                    if !seat.has_file()? {
                         return Ok(Vec::new());
                     }
                     seat.reader()?.own(|db| {
@@ -329,7 +329,7 @@ impl Store for SqliteStore {
 
 async fn check_file(file: &Arc<File>) -> Result<Vec<Finding>, StoreError> {
     let work = file.long.call(Patience::default(), |seat, token| {
-        if !seat.has_file() {
+        if !seat.has_file()? {
             return Ok(Vec::new());
         }
         let conn = seat.reader()?;

@@ -32,6 +32,8 @@ const N_LOOKS: u32 = 400;
 /// How often a caller looks for its answer before it leaves the thread to others: less than the time that
 /// leaving and coming back take.
 const N_PEEKS: u32 = 150;
+/// How much later than its deadline an answer of the engine may be.
+pub(super) const GRACE: Duration = Duration::from_secs(2);
 /// Longest wait for the end of running work when a lane is closed.
 const CLOSE_WAIT: Duration = Duration::from_secs(15);
 
@@ -60,13 +62,13 @@ impl Seat {
         }
     }
 
+    /// What reads the file, or nothing in place of a file that is not there yet.
     pub(super) fn reader(&mut self) -> Result<&mut Conn, StoreError> {
-        if self.reader.is_none() && !self.site.exists() {
-            let conn = open_absent(&self.site)?;
-            return Ok(self.absent.insert(conn));
+        if self.has_file()? {
+            return fill(&mut self.reader, &self.site, Role::Reader);
         }
-        self.absent = None;
-        fill(&mut self.reader, &self.site, Role::Reader)
+        let conn = open_absent(&self.site)?;
+        Ok(self.absent.insert(conn))
     }
 
     pub(super) fn writer(&mut self) -> Result<&mut Conn, StoreError> {
@@ -77,9 +79,21 @@ impl Seat {
         fill(&mut self.owner, &self.site, Role::Owner)
     }
 
-    /// Whether there is anything to read.
-    pub(super) fn has_file(&self) -> bool {
-        self.reader.is_some() || self.site.exists()
+    /// Whether there is anything to read. A file that another process is making is not there yet.
+    pub(super) fn has_file(&mut self) -> Result<bool, StoreError> {
+        if self.reader.is_some() {
+            return Ok(true);
+        }
+        if !self.site.exists() {
+            return Ok(false);
+        }
+        let conn = open(&self.site, Role::Reader)?;
+        let made = conn.made;
+        if made {
+            self.absent = None;
+            self.reader = Some(conn);
+        }
+        Ok(made)
     }
 
     /// Closes every connection.
@@ -230,11 +244,25 @@ impl Lane {
             Some(turn) => match tokio::time::timeout(turn, &mut answer).await {
                 Ok(result) => result,
                 Err(_) if token.give_up() => return Err(self.busy()),
-                // It runs, and its own watch ends it.
-                Err(_) => answer.await,
+                // It runs, and its own watch ends it. Where the engine does not ask the watch in time,
+                // inside one long operation, the thread is left to it and the caller is not.
+                Err(_) => match tokio::time::timeout(turn + GRACE, &mut answer).await {
+                    Ok(result) => result,
+                    Err(_) => return Err(self.late(turn * 2 + GRACE)),
+                },
             },
         };
         result.unwrap_or(Err(StoreError::Closed))
+    }
+
+    fn late(&self, after: Duration) -> StoreError {
+        match &self.0.site.plugin {
+            Some(plugin) => StoreError::Timeout {
+                plugin: plugin.clone(),
+                after_ms: kodex_plugin::clock::millis(after),
+            },
+            None => self.busy(),
+        }
     }
 
     pub(super) fn busy(&self) -> StoreError {
@@ -402,11 +430,16 @@ impl Shared {
     }
 
     fn look(&self) {
-        for _ in 0..N_LOOKS {
+        for at in 0..N_LOOKS {
             if self.n_queued.load(Ordering::Acquire) > 0 {
                 return;
             }
-            std::hint::spin_loop();
+            // The caller may need this very processor to ask its next question.
+            if at % 8 == 7 {
+                std::thread::yield_now();
+            } else {
+                std::hint::spin_loop();
+            }
         }
     }
 

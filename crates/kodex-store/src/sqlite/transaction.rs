@@ -17,7 +17,7 @@ use super::{
     guard::Mode,
     open::Conn,
     run::{Around, Cap, Request, placed, run},
-    thread::{Held, Patience, Reply, Seat},
+    thread::{GRACE, Held, Patience, Reply, Seat},
     watch::{CancelOnDrop, Token, earlier, locked},
 };
 use crate::{Bounds, Rows, Statement, StoreError, Transaction, Work};
@@ -114,7 +114,14 @@ impl Transaction for Running {
             let _cancel = CancelOnDrop(token.clone());
             let (reply, answer) = oneshot::channel();
             self.send(Order::Run(request, token, reply))?;
-            let result = answer.await.unwrap_or_else(|_| Err(self.reason()));
+            let span = bounds.timeout + GRACE;
+            let result = match tokio::time::timeout(span, answer).await {
+                Ok(result) => result.unwrap_or_else(|_| Err(self.reason())),
+                Err(_) => Err(StoreError::Timeout {
+                    plugin: self.plugin.clone(),
+                    after_ms: millis(span),
+                }),
+            };
             result.map_err(|error| placed(error, &bound))
         })
     }
