@@ -93,7 +93,7 @@ class HostError(Exception):
 
     @property
     def is_retryable(self) -> bool:
-        """Whether the same may succeed a little later; a transaction begins again from its start."""
+        """Whether the same may succeed a little later, a transaction from its start."""
         return self.code in ("db.conflict", "store.busy", "host.busy", "state.locked")
 
 

@@ -3,8 +3,8 @@
 Unqualified table names are the plugin's own; the host refuses everything else. The same SQL runs on
 SQLite and Postgres where it is portable, and ``?``, ``$1`` and ``:name`` work on both.
 
-A transaction belongs to the code inside its ``with``: what is asked of ``db`` there is part of it, in
-the functions that are called there too.
+A transaction belongs to the code inside its ``with``: what is asked of ``db`` there is part of it,
+in the functions that are called there too.
 """
 
 from __future__ import annotations

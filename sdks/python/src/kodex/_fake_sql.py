@@ -1,7 +1,7 @@
 """The syntax of parameters, for the database of ``kodex.testing``: as the host reads it for SQLite.
 
-``?``, ``?2``, ``$2`` and ``:name`` are parameters wherever they stand outside of texts, quoted names
-and comments. It knows no grammar.
+``?``, ``?2``, ``$2`` and ``:name`` are parameters wherever they stand outside of texts, quoted
+names and comments. It knows no grammar.
 """
 
 import re

@@ -39,7 +39,7 @@ class HostLink:
         return await self.worker.tasks.request(method, params)
 
     def call_id(self):
-        """The id of the host's call that is being answered here, so that it can clean up after it."""
+        """The id of the call that is being answered here; the host cleans up after it."""
         worker = self.worker
         ident = worker.running if worker.deadline.is_mine() else None
         if ident is None and worker.tasks is not None:

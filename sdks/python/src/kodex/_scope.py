@@ -1,4 +1,4 @@
-"""Which plugin this process is, for ``kodex.db`` and ``kodex.state``, which belong to no context."""
+"""Which plugin this process is: for ``kodex.db`` and ``kodex.state``, which have no context."""
 
 import sys
 

@@ -138,7 +138,7 @@ class AsyncLock:
 
 
 class State:
-    """The plugin's values for ordinary functions. ``kodex.state`` is one, and so is ``ctx.state``."""
+    """The plugin's values for ordinary functions: ``kodex.state``, and also ``ctx.state``."""
 
     __slots__ = ("_link",)
 

@@ -37,7 +37,7 @@ class Step(Context):
         return {**asked, "counts": counts} if counts else asked
 
     def reply(self, returned):
-        """What the host is told at the end: the returned counters, or those that were saved last."""
+        """What the host is told at the end: the returned counters, or those saved last."""
         counts = self._counts if returned is None else _checked(returned)
         return {name: counts[name] for name in COUNTERS if counts.get(name) is not None}
 
