@@ -1,8 +1,8 @@
 """The database of ``kodex.testing``: SQLite in memory behind the methods ``db/*``.
 
 It differs from a host's in what one connection cannot do: outside of an open transaction nothing
-can be written (a host would wait for its end), and what it has changed can be seen. Time limits and the
-list of functions are not enforced.
+can be written (a host would wait for its end), and what it has changed can be seen. Time limits and
+the list of functions are not enforced.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""The values of ``kodex.testing`` behind the methods ``state/*``, with a host's rules and limits."""
+"""Values of ``kodex.testing`` behind the methods ``state/*``, with a host's rules and bounds."""
 
 from . import host_error
 from ._json import dumps
