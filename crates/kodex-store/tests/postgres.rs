@@ -8,8 +8,8 @@ mod given;
 mod opening;
 #[path = "postgres/roles.rs"]
 mod roles;
-#[path = "postgres/values.rs"]
-mod values_of_postgres;
+#[path = "postgres/types.rs"]
+mod types;
 
 use std::sync::Arc;
 

@@ -197,10 +197,8 @@ fn judge(
     let file = id
         .strip_prefix("plugin:")
         .and_then(|rest| rest.strip_prefix(plugin.as_str()));
-    let problem = if !file
-        .and_then(|file| file.strip_prefix('/'))
-        .is_some_and(|file| !file.is_empty())
-    {
+    let file = file.and_then(|file| file.strip_prefix('/'));
+    let problem = if file.is_none_or(str::is_empty) {
         "the id does not begin with the plugin's name"
     } else if checksum.len() != 64 || !checksum.bytes().all(is_hex) {
         "the checksum is not 64 hexadecimal digits"

@@ -40,7 +40,7 @@ use tokio_postgres::Config;
 use self::{
     ledger::PgLedger,
     namespace::PgNamespace,
-    open::{Core, Server, Tries},
+    open::{Seal, Server, Tries},
     pool::{Arg, Line, Lines, NoLine, Shared, Trouble},
     roles::{Home, Part},
     state::PgState,
@@ -153,7 +153,7 @@ struct Inner {
     options: PgOptions,
     config: Config,
     server: Server,
-    core: Core,
+    seal: Seal,
     shared: Shared,
     host: Lines,
     homes: Mutex<HashMap<PluginName, Home>>,
@@ -183,14 +183,14 @@ impl PgStore {
             .map_err(|trouble| error::own(&place, trouble, "looking at the server"))?;
         drop(line);
         server.judge(&place, options.isolation == Isolation::Roles)?;
-        let core = open::core(&host, &place, &server).await?;
+        let seal = open::seal(&host, &place, &server).await?;
         // Left out, it would be the name of the role, which differs from plugin to plugin.
         config.dbname(&server.database);
         let inner = Arc::new(Inner {
             options,
             config,
             server,
-            core,
+            seal,
             shared,
             host,
             homes: Mutex::default(),
@@ -290,7 +290,7 @@ impl Inner {
 
     /// Makes a plugin's schema, ledger and roles, or repairs what is there.
     async fn make(&self, plugin: &PluginName) -> Result<Home, StoreError> {
-        let tag = (self.options.isolation == Isolation::Roles).then_some(self.core.tag.as_str());
+        let tag = (self.options.isolation == Isolation::Roles).then_some(self.seal.tag.as_str());
         let home = Home::of(plugin, tag);
         let mut tries = Tries::default();
         loop {
@@ -326,7 +326,7 @@ impl Inner {
                  progress text NOT NULL)"
         ))
         .await?;
-        roles::ensure(line, home, &self.core.secret).await?;
+        roles::ensure(line, home, &self.seal.secret).await?;
         roles::hand_over(line, home).await?;
         line.rows(
             "INSERT INTO kodex.plugins (plugin, namespace, roles) VALUES ($1, $2, $3)
@@ -353,12 +353,12 @@ impl Inner {
         let mut config = self.config.clone();
         let role = match &door.plugin {
             Some(_) => home.role(door.part),
-            None => Some(roles::nobody(&self.core.tag)),
+            None => Some(roles::nobody(&self.seal.tag)),
         };
         match (self.options.isolation, role) {
             (Isolation::Roles, Some(role)) => {
                 config
-                    .password(roles::password(&self.core.secret, &role))
+                    .password(roles::password(&self.seal.secret, &role))
                     .user(role);
                 // Options of the host would stand above the role's own search path.
                 config.options("");
@@ -445,11 +445,11 @@ impl Inner {
     }
 
     async fn make_nobody(&self) -> Result<(), StoreError> {
-        let role = roles::nobody(&self.core.tag);
+        let role = roles::nobody(&self.seal.tag);
         let mut tries = Tries::default();
         loop {
             let mut line = self.line().await?;
-            let made = roles::ensure_nobody(&mut line, &role, &self.core.secret).await;
+            let made = roles::ensure_nobody(&mut line, &role, &self.seal.secret).await;
             drop(line);
             let Err(trouble) = made else { return Ok(()) };
             tries.again(trouble, self.place(), "making a role").await?;

@@ -70,7 +70,10 @@ impl PgNamespace {
             return Ok(());
         };
         if request.outline().makes_room()
-            || self.n_writes.fetch_add(1, Ordering::Relaxed) % QUOTA_EVERY != 0
+            || !self
+                .n_writes
+                .fetch_add(1, Ordering::Relaxed)
+                .is_multiple_of(QUOTA_EVERY)
         {
             return Ok(());
         }

@@ -172,7 +172,7 @@ impl Server {
 }
 
 /// What the core schema says about the store.
-pub(super) struct Core {
+pub(super) struct Seal {
     /// From which the passwords of roles are derived.
     pub(super) secret: String,
     /// Part of the names of roles.
@@ -180,16 +180,16 @@ pub(super) struct Core {
 }
 
 /// Reads the core schema, making or upgrading it first where needed.
-pub(super) async fn core(lines: &Lines, place: &str, server: &Server) -> Result<Core, StoreError> {
+pub(super) async fn seal(lines: &Lines, place: &str, server: &Server) -> Result<Seal, StoreError> {
     let mut line = line(lines, place).await?;
     let exists = line
         .rows("SELECT to_regclass('kodex.meta') IS NOT NULL", &[])
         .await
         .map_err(|trouble| error::own(place, trouble, "looking for the core schema"))?;
     if exists.first().is_some_and(|row| row.get(0))
-        && let Some(core) = read(&mut line, place).await?
+        && let Some(seal) = read(&mut line, place).await?
     {
-        return Ok(core);
+        return Ok(seal);
     }
     drop(line);
     let mut tries = Tries::default();
@@ -307,7 +307,7 @@ fn random() -> String {
 }
 
 /// Reads the core schema; none when it was not finished.
-async fn read(line: &mut Line, place: &str) -> Result<Option<Core>, StoreError> {
+async fn read(line: &mut Line, place: &str) -> Result<Option<Seal>, StoreError> {
     let rows = line
         .rows("SELECT name, value FROM kodex.meta", &[])
         .await
@@ -332,7 +332,7 @@ async fn read(line: &mut Line, place: &str) -> Result<Option<Core>, StoreError> 
     }
     Ok(find("secret")
         .zip(find("tag"))
-        .map(|(secret, tag)| Core { secret, tag }))
+        .map(|(secret, tag)| Seal { secret, tag }))
 }
 
 /// A missing right is said with the statement that gives it.

@@ -35,7 +35,7 @@ pub(super) async fn rename(
     let tag = old
         .as_ref()
         .and_then(|home| home.roles.as_ref())
-        .map(|_| inner.core.tag.as_str());
+        .map(|_| inner.seal.tag.as_str());
     let new = Home::of(to, tag);
     let mut tries = Tries::default();
     loop {
@@ -74,7 +74,7 @@ async fn everything(
         return Ok(false);
     }
     if let Some(old) = old {
-        tables(line, from, to, old, new, &inner.core.secret).await?;
+        tables(line, from, to, old, new, &inner.seal.secret).await?;
     }
     for sql in STATE {
         line.rows(sql, &[Arg::Text(from.as_str()), Arg::Text(to.as_str())])

@@ -96,9 +96,11 @@ impl Drop for Database {
         // A thread, because a test's runtime cannot wait for itself here.
         let name = std::mem::take(&mut self.name);
         let cleaned = std::thread::spawn(move || clean(&name)).join();
-        if cleaned.is_err() {
-            eprintln!("a test's database was not dropped");
-        }
+        // A second panic would hide the first.
+        assert!(
+            cleaned.is_ok() || std::thread::panicking(),
+            "the test's database was not dropped"
+        );
     }
 }
 

@@ -191,3 +191,40 @@ async fn statements_work_without_being_prepared() {
         .expect("opens");
     assert_eq!(cursor.next(9, &bounds).await.expect("reads").rows.len(), 1);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plugin_over_its_quota_may_only_make_room() {
+    let database = Database::new().await;
+    let mut options = database.options();
+    options.quota_bytes = Some(256 << 10);
+    let store = PgStore::open(options).await.expect("opens");
+    let bounds = Bounds::default();
+    let migrate = store
+        .namespace(&name("one"), Access::Migrate)
+        .await
+        .expect("opens");
+    let table = Statement::new("CREATE TABLE t (id INT, v TEXT)");
+    migrate.run(&table, &bounds).await.expect("creates");
+    let space = store
+        .namespace(&name("one"), Access::Write)
+        .await
+        .expect("opens");
+    let insert = "INSERT INTO t SELECT i, repeat('x', 1000) FROM generate_series(1, 50) i";
+    let mut done = Ok(());
+    for _ in 0..64 {
+        done = space
+            .run(&Statement::new(insert), &bounds)
+            .await
+            .map(|_| ());
+        if done.is_err() {
+            break;
+        }
+    }
+    assert_eq!(done.expect_err("has no room left").code(), "store.full");
+    let again = space.run(&Statement::new(insert), &bounds).await;
+    assert_eq!(again.expect_err("still has none").code(), "store.full");
+    for text in ["SELECT count(*) FROM t", "DELETE FROM t"] {
+        let done = space.run(&Statement::new(text), &bounds).await;
+        done.unwrap_or_else(|error| panic!("{text}: {error}"));
+    }
+}
