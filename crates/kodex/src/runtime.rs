@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc, PoisonError, RwLock,
+        Arc, PoisonError, RwLock, Weak,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -127,6 +127,9 @@ impl Runtime {
     }
 
     pub(crate) async fn start(shared: Arc<Shared>, plan: Plan) -> Result<Self, LoadError> {
+        if shared.store.is_some() && !plan.one_shot {
+            shared.tasks.spawn(sweep(Arc::downgrade(&shared)));
+        }
         let loaded = load::load(&shared, &plan, &[]).await?;
         let current = Current {
             catalog: Catalog::new(loaded.slots, &shared.guard),
@@ -384,6 +387,26 @@ impl Runtime {
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+}
+
+/// How often a runtime that stays removes what has expired from its store.
+const SWEEP_EVERY: Duration = Duration::from_secs(300);
+/// How much of it at a time, so that no sweep holds up others for long.
+pub(crate) const SWEPT_AT_ONCE: usize = 1_000;
+
+/// Removes expired values and leases, until the runtime is gone. They are never returned before either.
+async fn sweep(shared: Weak<Shared>) {
+    loop {
+        tokio::time::sleep(SWEEP_EVERY).await;
+        let Some(store) = shared.upgrade().and_then(|shared| shared.store.clone()) else {
+            return;
+        };
+        match store.state().sweep(SWEPT_AT_ONCE).await {
+            Ok(0) => {}
+            Ok(n_swept) => tracing::debug!(n_swept, "removed what had expired"),
+            Err(error) => tracing::warn!(code = error.code(), "removing what had expired: {error}"),
+        }
     }
 }
 

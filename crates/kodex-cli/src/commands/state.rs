@@ -41,7 +41,7 @@ enum What {
         /// The value: JSON, @FILE, or - for standard input
         #[arg(allow_negative_numbers = true)]
         value: String,
-        /// How long it lives, such as 30s or 2h
+        /// How long it lives, such as 30s or 90m
         #[arg(long, value_name = "SPAN")]
         ttl: Option<String>,
         /// Only if the plugin has no such value

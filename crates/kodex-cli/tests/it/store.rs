@@ -199,7 +199,7 @@ fn values_are_for_people_too() {
         ("state set jot k {\"a\":1}", 0, ""),
         ("state set jot k 2 --if-absent", 1, "error[state.exists]"),
         ("state get jot k", 0, "{\n  \"a\": 1\n}\n"),
-        ("state set jot a/b -1 --ttl 1h", 0, ""),
+        ("state set jot a/b -1 --ttl 60m", 0, ""),
         ("state set jot a/b 1 --ttl soon", 2, "error[usage]: --ttl"),
         ("state set jot a/b {", 2, "error["),
         ("state list jot", 0, "a/b\nk\n"),

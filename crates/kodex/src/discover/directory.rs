@@ -35,7 +35,7 @@ pub fn scan(directory: &Path, found: &mut Discovered) {
     }
     names.sort_unstable();
     found.candidates.reserve(names.len());
-    let is_here = directory == Path::new(".");
+    let prefix = prefix_of(directory);
     for name in names {
         let Some(text) = name.to_str() else {
             found.records.push(not_utf8(&directory.join(&name)));
@@ -44,24 +44,27 @@ pub fn scan(directory: &Path, found: &mut Discovered) {
         if text.starts_with('_') || (text.starts_with('.') && !text.ends_with(".py")) {
             continue;
         }
-        // Sources are named as the first Python runtime named them: `x.py`, not `./x.py`.
-        let path = match is_here {
-            true => PathBuf::from(text),
-            false => directory.join(text),
+        let path = match &prefix {
+            Some(prefix) => PathBuf::from([prefix, text].concat()),
+            None => directory.join(text),
         };
-        let source = shown(&path);
+        let source = path
+            .to_str()
+            .map_or_else(|| path.display().to_string(), str::to_owned);
         if let Some(place) = judge(path, text) {
             found.candidates.push(Candidate { source, place });
         }
     }
 }
 
-/// The path for people. Nearly all are text as they stand.
-fn shown(path: &Path) -> String {
-    match path.to_str() {
-        Some(text) => text.to_owned(),
-        None => path.display().to_string(),
+/// What stands before the names in a directory, where that is text. Sources are named as the first
+/// Python runtime named them: `x.py`, not `./x.py`.
+fn prefix_of(directory: &Path) -> Option<String> {
+    if directory == Path::new(".") {
+        return Some(String::new());
     }
+    // Joining nothing adds the border between a folder and a name, unless there is one.
+    directory.join("").into_os_string().into_string().ok()
 }
 
 /// Adds the one candidate at a path: a folder with a manifest, a manifest, or a Python file.

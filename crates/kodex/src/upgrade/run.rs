@@ -18,7 +18,7 @@ use super::{
     report,
     step::Stepping,
 };
-use crate::runtime::{Current, Shared};
+use crate::runtime::{Current, SWEPT_AT_ONCE, Shared};
 
 /// How long the lock is held without being renewed: as long as a killed upgrade keeps others waiting.
 const LEASE_MS: u64 = 30_000;
@@ -65,6 +65,7 @@ pub(super) async fn run(
             report.plugins.push(work.plugin(one, n_baseline).await?);
         }
         report.kept = report::kept(&*store, current).await?;
+        store.state().sweep(SWEPT_AT_ONCE).await?;
         Ok(report)
     };
     let renewing = async {

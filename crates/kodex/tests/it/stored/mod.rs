@@ -1,6 +1,7 @@
 //! Databases, state and upgrades through the runtime, over every engine.
 
 mod database;
+mod faults;
 #[expect(
     dead_code,
     reason = "shared with the tests of the store, which use all of it"
