@@ -2,6 +2,7 @@
 //!
 //! The program is `kodex-bench`: `--list` prints the names of the benchmarks, one per line; `<name>
 //! --peers <folder> [--quick]` prints one JSON object per figure and nothing else on standard output.
+//! Benchmarks of what is stored find a private Postgres in the variable that the tests use.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -11,12 +12,16 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use crate::cargo::{QUESTION, build_binary};
+use crate::postgres::{self, Cluster};
 use crate::setup;
 use crate::step::Step;
 
 /// A quick benchmark promises a minute; the rest is for a busy machine.
 const QUICK: Duration = Duration::from_secs(3 * 60);
 const FULL: Duration = Duration::from_secs(30 * 60);
+
+/// The benchmarks that measure on a server too.
+const ON_POSTGRES: &[&str] = &["migrate", "state", "db"];
 
 /// What a figure must say about itself.
 const FIELDS: &[&str] = &["bench", "case", "value", "unit", "better"];
@@ -25,8 +30,11 @@ pub(crate) fn run(root: &Path, name: &str, is_quick: bool, is_check: bool) -> Re
     setup::ensure_quietly(setup::TESTS)?;
     // Figures come without their peers where these cannot be installed; a target that asks for one is
     // missed then.
-    if let Err(error) = setup::peers(root) {
-        eprintln!("the peers are not installed: {error:#}");
+    let redis = setup::ensure_quietly(setup::PEERS);
+    for installed in [redis, setup::peers(root)] {
+        if let Err(error) = installed {
+            eprintln!("not all peers are installed: {error:#}");
+        }
     }
     let options = ["--profile", "bench", "--package", "kodex-bench", "--bins"];
     let program = build_binary(root, "kodex-bench", &options)?;
@@ -38,6 +46,12 @@ pub(crate) fn run(root: &Path, name: &str, is_quick: bool, is_check: bool) -> Re
             .arg(root.join(".peers"))
             .dir(root);
         let step = if is_quick { step.arg("--quick") } else { step };
+        let server = ON_POSTGRES.contains(&bench).then(Cluster::start);
+        let server = server.transpose()?;
+        let step = match &server {
+            Some(server) => step.env(postgres::VARIABLE, server.url()),
+            None => step,
+        };
         let figures = step.stdout()?;
         print!("{figures}");
         missed.extend(missed_targets(&figures)?);

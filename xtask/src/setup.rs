@@ -81,6 +81,16 @@ pub(crate) const TESTS: &[Need] = &[
     POSTGRES[0],
 ];
 
+/// What benchmarks compare with, as far as Debian has it. This package holds Redis' server under the name
+/// of one of its tools, and unlike the server's own package it starts no service.
+pub(crate) const PEERS: &[Need] = &[Need {
+    name: "redis",
+    probe: &["redis-check-rdb", "--version"],
+    oldest: (5, 0),
+    package: "redis-tools",
+    purpose: "is what plugins' values are measured beside",
+}];
+
 /// Enough to compile for WebAssembly: Debian's compiler for the web and the standard library's
 /// source of the same version. Its compiler is asked for by its full path, because rustup's stands
 /// before it.

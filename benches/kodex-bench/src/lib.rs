@@ -10,9 +10,11 @@
 
 pub mod allocations;
 mod cold;
+mod db;
 mod dispatch;
 mod machine;
 mod memory;
+mod migrate;
 mod native;
 mod peer;
 mod programs;
@@ -20,6 +22,8 @@ mod report;
 pub mod roles;
 mod samples;
 mod size;
+mod state;
+mod stored;
 mod worker;
 mod world;
 
@@ -65,6 +69,12 @@ enum Bench {
     Cold,
     /// What an idle runtime holds in memory
     Memory,
+    /// Comparing and applying migrations
+    Migrate,
+    /// Plugins' values by key
+    State,
+    /// Statements on plugins' own tables
+    Db,
 }
 
 /// Runs the bench that the command line names and gives the exit status: 0 whatever is met, 1 with
@@ -107,6 +117,9 @@ fn run(arguments: &Arguments) -> Result<u8> {
         Bench::Worker => worker::run(&mut report, size, &programs)?,
         Bench::Cold => cold::run(&mut report, size, &programs)?,
         Bench::Memory => memory::run(&mut report, size, &programs)?,
+        Bench::Migrate => migrate::run(&mut report, size, &programs)?,
+        Bench::State => state::run(&mut report, size, &programs)?,
+        Bench::Db => db::run(&mut report, size, &programs)?,
     }
     Ok(u8::from(arguments.check && report.n_missed > 0))
 }

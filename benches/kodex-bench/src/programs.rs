@@ -24,6 +24,8 @@ pub(crate) struct Programs {
     pub(crate) node: Option<PathBuf>,
     /// The folder with the peers' `node_modules`; none where they are not installed.
     pub(crate) node_of_peers: Option<PathBuf>,
+    /// The small program around refinery; none where it is not built.
+    pub(crate) refinery: Option<PathBuf>,
     /// The unpacked Python SDK, which holds the modules of the first Python runtime.
     pub(crate) sdk: PathBuf,
     /// A folder for whatever a bench writes.
@@ -40,11 +42,13 @@ impl Programs {
             Some(peers.join("venv/bin/python")).filter(|program| program.is_file());
         let node_of_peers =
             Some(peers.join("node")).filter(|folder| folder.join("node_modules").is_dir());
+        let refinery = Some(peers.join("refinery")).filter(|program| program.is_file());
         Ok(Self {
             python,
             python_of_peers,
             node: node(),
             node_of_peers,
+            refinery,
             sdk,
             scratch,
         })

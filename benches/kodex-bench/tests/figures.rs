@@ -144,6 +144,83 @@ fn memory() {
 }
 
 #[test]
+fn migrate() {
+    let expected = "
+        sqlite_verify_100 | ms | -
+        sqlite_command_100_alembic | ms | -
+        sqlite_command_100_yoyo | ms | -
+        sqlite_command_100_drizzle | ms | -
+        sqlite_apply_100 | ms | ratio_peer>=1
+        sqlite_verify_1000 | ms | ratio_limit<=1.3
+        sqlite_command_1000_dbmate | ms | ratio_peer>=4
+        sqlite_apply_1000 | ms | ratio_peer>=1";
+    check("migrate", &installed(), &on_both_engines(expected));
+    check("migrate", Path::new("none"), &on_both_engines(expected));
+}
+
+#[test]
+fn state() {
+    let expected = "
+        sqlite_get_1 | 1/s | ratio_peer>=1 and value>=130000 or ratio_limit<=1.76
+        sqlite_get_8 | 1/s | ratio_peer>=2
+        sqlite_get_1_sqlite3 | 1/s | -
+        sqlite_worker_get | 1/s | ratio_peer>=1
+        sqlite_set_1 | 1/s | ratio_peer>=1 and value>=33000 or ratio_limit<=1.3
+        sqlite_set_8 | 1/s | -
+        sqlite_set_1_sqlite3 | 1/s | -
+        sqlite_worker_set | 1/s | -
+        postgres_get_1 | 1/s | ratio_limit<=1.111
+        postgres_get_8 | 1/s | ratio_limit<=1.111
+        postgres_worker_get | 1/s | -
+        postgres_set_1 | 1/s | ratio_limit<=1.111
+        postgres_set_8 | 1/s | ratio_limit<=1.111
+        postgres_worker_set | 1/s | -";
+    check("state", &installed(), expected);
+    check("state", Path::new("none"), expected);
+}
+
+#[test]
+fn db() {
+    let expected = "
+        sqlite_read | us | -
+        sqlite_read_overhead | us | -
+        sqlite_read_worker | us | -
+        sqlite_read_worker_overhead | us | -
+        sqlite_insert | us | -
+        sqlite_insert_overhead | us | -
+        sqlite_insert_worker | us | -
+        sqlite_insert_worker_overhead | us | -";
+    check("db", &installed(), &on_both_engines(expected));
+}
+
+/// The same cases again with the other engine's name.
+fn on_both_engines(sqlite: &str) -> String {
+    format!("{sqlite}\n{}", sqlite.replace("sqlite_", "postgres_"))
+}
+
+#[test]
+fn without_a_server_the_files_alone_are_measured() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kodex-bench"));
+    let command = command.args(["db", "--size", "tiny", "--peers", "none"]);
+    let output = command
+        .env_remove("KODEX_TEST_POSTGRES")
+        .output()
+        .expect("the bench starts");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{errors}");
+    assert!(errors.contains("names no Postgres server"), "{errors}");
+    let figures = figures(&output);
+    let on_files = |figure: &Value| {
+        let case = figure["case"].as_str().unwrap_or_default();
+        case.starts_with("sqlite_")
+    };
+    assert!(
+        figures.len() == 8 && figures.iter().all(on_files),
+        "{errors}"
+    );
+}
+
+#[test]
 fn a_missed_target_ends_a_check_with_one() {
     // Without pluggy nobody can say that Kodex is faster.
     let output = bench(
@@ -166,7 +243,7 @@ fn the_benches_are_listed() {
     let output = bench(&["--list"], Path::new("none"));
     assert_eq!(
         String::from_utf8_lossy(&output.stdout),
-        "dispatch\nworker\ncold\nmemory\n"
+        "dispatch\nworker\ncold\nmemory\nmigrate\nstate\ndb\n"
     );
     assert_eq!(bench(&["speed"], Path::new("none")).status.code(), Some(2));
 }
