@@ -2,8 +2,6 @@
 
 #[path = "postgres/faults.rs"]
 mod faults;
-#[path = "postgres/given.rs"]
-mod given;
 #[path = "postgres/opening.rs"]
 mod opening;
 #[path = "postgres/roles.rs"]
@@ -16,10 +14,8 @@ use std::sync::Arc;
 use kodex_plugin::Clock;
 use kodex_store::{
     postgres::PgStore,
-    suite::{Stand, StoreSuite},
+    suite::{Stand, StoreSuite, database::Database},
 };
-
-use given::Database;
 
 fn suite() -> StoreSuite {
     StoreSuite::new(|clock: Arc<dyn Clock>| {

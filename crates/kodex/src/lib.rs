@@ -50,12 +50,12 @@ pub use dispatch::{
 #[cfg(feature = "worker")]
 pub use kodex_backend::python;
 pub use kodex_plugin::hook::{Decision, Verdict};
-pub use kodex_store as store;
 pub use kodex_plugin::{
     self as contract, Call, Combine, Context, Define, Diagnostic, Failure, Hook, Json, JsonError,
     Limits, Manifest, Plugin, PluginError, PluginName, Position, Reply, Request, RequestKind,
     Severity, Tool,
 };
+pub use kodex_store as store;
 pub use load::LoadError;
 #[cfg(feature = "worker")]
 pub use load::Python;
@@ -67,6 +67,6 @@ pub use runtime::{Reloaded, Runtime};
 pub use settings::{GuardSettings, PluginSettings};
 pub use transfer::{PluginTransferred, TableTransferred, TransferError, Transferred};
 pub use upgrade::{
-    Kept, PluginUpgrade, StepCounts, StepReport, StepState, UpgradeError, UpgradeEvent, UpgradeOptions,
-    UpgradeReport,
+    Kept, PluginUpgrade, StepCounts, StepReport, StepState, UpgradeError, UpgradeEvent,
+    UpgradeOptions, UpgradeReport,
 };

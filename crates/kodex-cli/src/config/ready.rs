@@ -52,7 +52,10 @@ impl Ready {
                 let user = environment.user_config().filter(|file| file.is_file());
                 let project = file::find_project(cwd, &mut ready.warnings);
                 // What a project's plugins store belongs beside the project's configuration.
-                ready.store = project.as_ref().and_then(|file| file.parent()).map(in_folder);
+                ready.store = project
+                    .as_ref()
+                    .and_then(|file| file.parent())
+                    .map(in_folder);
                 user.into_iter().chain(project).collect()
             }
         };
@@ -106,7 +109,8 @@ impl Ready {
         if let Some(isolation) = raw.store.isolation {
             self.store_settings.schema_only = isolation == Isolation::Schema;
         }
-        self.store_settings.full_sync = raw.store.full_sync.unwrap_or(self.store_settings.full_sync);
+        self.store_settings.full_sync =
+            raw.store.full_sync.unwrap_or(self.store_settings.full_sync);
         if let Some(url) = raw.store.url {
             // A relative folder is seen from the file that names it.
             self.store = Some(match url.strip_prefix("sqlite:") {

@@ -1,7 +1,7 @@
 //! The suite that every engine passes: one entry point per area, so that a failure names area and case.
 //!
 //! ```no_run
-//! # async fn stand(_: std::sync::Arc<dyn kodex_plugin::Clock>) -> kodex_store::suite::Stand { todo!() }
+//! # async fn stand(_: std::sync::Arc<dyn kodex_plugin::Clock>) -> kodex_store::suite::Stand { std::future::pending().await }
 //! # async fn example() {
 //! let suite = kodex_store::suite::StoreSuite::new(|clock| Box::pin(stand(clock)));
 //! suite.state().await;
@@ -15,6 +15,8 @@ mod access;
 mod bounds;
 mod catalog;
 mod cursor;
+#[cfg(feature = "postgres")]
+pub mod database;
 mod given;
 mod ledger;
 mod race;

@@ -15,7 +15,7 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::given::{Database, connect, name};
+use kodex_store::suite::database::{Database, connect, name};
 
 /// Passes everything on until it is armed; then the answer to the next `COMMIT` is lost with its connection.
 struct Proxy {

@@ -5,7 +5,7 @@ use kodex_store::{
     postgres::{Isolation, PgOptions, PgStore},
 };
 
-use super::given::{Database, connect, name, server};
+use kodex_store::suite::database::{Database, connect, name, server};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_store_that_cannot_be_reached_does_not_tell_the_password() {

@@ -9,7 +9,7 @@ use kodex_store::{
     postgres::PgStore,
 };
 
-use super::given::{Database, connect, name};
+use kodex_store::suite::database::{Database, connect, name};
 
 const ALL: [Access; 3] = [Access::Read, Access::Write, Access::Migrate];
 

@@ -5,7 +5,7 @@ use kodex_store::{
 };
 use serde_json::json;
 
-use super::given::{Database, name};
+use kodex_store::suite::database::{Database, name};
 
 async fn space(store: &PgStore, access: Access) -> std::sync::Arc<dyn Namespace> {
     store.namespace(&name("one"), access).await.expect("opens")

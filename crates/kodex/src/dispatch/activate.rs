@@ -67,7 +67,11 @@ pub(crate) fn start(shared: &Shared, slot: &Arc<Slot>) {
 async fn activate(slot: &Slot, host: &PluginHost, context: Context) -> Result<(), PluginError> {
     // A database whose journal is behind is not handed out, so the plugin is not started either.
     if let Err(error) = host.is_ready().await {
-        return Err(PluginError::new(Failure::Unavailable, error.code, error.message));
+        return Err(PluginError::new(
+            Failure::Unavailable,
+            error.code,
+            error.message,
+        ));
     }
     match catch_unwind(AssertUnwindSafe(|| slot.plugin.activate(context))) {
         Ok(Call::Ready(result)) => result,

@@ -249,6 +249,7 @@ async fn a_statement_ends_with_the_call_that_asked_for_it() {
         let host = plugin.context().host;
         let running = host.request("db/query", Json::from(json!({"sql": FOREVER, "call": 5})));
         let end = async {
+            // Long enough for the statement to run in the engine; it would run for minutes.
             tokio::time::sleep(Duration::from_millis(100)).await;
             plugin.context().host.ended(5);
         };

@@ -2,12 +2,6 @@
 
 mod database;
 mod faults;
-#[expect(
-    dead_code,
-    reason = "shared with the tests of the store, which use all of it"
-)]
-#[path = "../../../../kodex-store/tests/postgres/given.rs"]
-mod given;
 mod moving;
 mod steps;
 mod upgrade;
@@ -25,6 +19,7 @@ use kodex::{
         Store,
         postgres::PgStore,
         sqlite::{SqliteOptions, SqliteStore},
+        suite::database::Database as Server,
     },
 };
 use serde_json::{Value, json};
@@ -32,14 +27,14 @@ use serde_json::{Value, json};
 /// The stores of one test; folders and databases are gone when it is dropped.
 struct Stores {
     all: Vec<Arc<dyn Store>>,
-    _database: given::Database,
+    _database: Server,
     _folder: tempfile::TempDir,
 }
 
 /// One empty store of every engine.
 async fn stores() -> Stores {
     let folder = tempfile::tempdir().expect("a folder");
-    let database = given::Database::new().await;
+    let database = Server::new().await;
     let postgres = PgStore::open(database.options())
         .await
         .expect("a store opens");

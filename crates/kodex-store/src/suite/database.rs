@@ -2,8 +2,8 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use crate::postgres::PgOptions;
 use kodex_plugin::PluginName;
-use kodex_store::postgres::PgOptions;
 use tokio_postgres::{Client, Config, NoTls};
 
 static N_DATABASES: AtomicU32 = AtomicU32::new(0);
@@ -13,7 +13,7 @@ static N_DATABASES: AtomicU32 = AtomicU32::new(0);
     clippy::disallowed_methods,
     reason = "the test run says where its server is"
 )]
-pub(crate) fn server() -> String {
+pub fn server() -> String {
     std::env::var("KODEX_TEST_POSTGRES").unwrap_or_else(|_| {
         panic!(
             "KODEX_TEST_POSTGRES names no server; run `cargo xtask test rust`, or \
@@ -22,12 +22,13 @@ pub(crate) fn server() -> String {
     })
 }
 
-pub(crate) fn name(text: &str) -> PluginName {
+/// A plugin's name.
+pub fn name(text: &str) -> PluginName {
     PluginName::new(text).expect("is a plugin name")
 }
 
 /// A connection that ends with the client.
-pub(crate) async fn connect(url: &str) -> Client {
+pub async fn connect(url: &str) -> Client {
     let (client, connection) = tokio_postgres::connect(url, NoTls).await.expect("connects");
     #[expect(
         clippy::disallowed_methods,
@@ -40,21 +41,22 @@ pub(crate) async fn connect(url: &str) -> Client {
 }
 
 /// A database that is dropped with everything in it.
-pub(crate) struct Database {
+pub struct Database {
     /// The store's address: its role owns the database and may make roles, no more.
-    pub(crate) url: String,
+    pub url: String,
     /// The superuser's address of the same database.
-    pub(crate) admin: String,
+    pub admin: String,
     name: String,
 }
 
 impl Database {
-    pub(crate) async fn new() -> Self {
+    /// A database whose role may make roles.
+    pub async fn new() -> Self {
         Self::with("CREATEROLE").await
     }
 
     /// With a role of these attributes.
-    pub(crate) async fn with(attributes: &str) -> Self {
+    pub async fn with(attributes: &str) -> Self {
         let name = format!(
             "test_{}_{}",
             std::process::id(),
@@ -82,11 +84,13 @@ impl Database {
         }
     }
 
-    pub(crate) fn options(&self) -> PgOptions {
+    /// The usual settings of a store in it.
+    pub fn options(&self) -> PgOptions {
         PgOptions::new(&self.url)
     }
 
-    pub(crate) fn name(&self) -> &str {
+    /// Its name, which is that of its role too.
+    pub fn name(&self) -> &str {
         &self.name
     }
 }
