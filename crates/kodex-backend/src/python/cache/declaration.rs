@@ -57,6 +57,6 @@ mod tests {
         let whole = Arc::new("before {} after".to_owned());
         let part = Declaration::within(&whole, &whole[7..9]).expect("a part");
         assert_eq!(part.text(), "{}");
-        assert!(Declaration::within(&whole, &"elsewhere".to_owned()).is_none());
+        assert!(Declaration::within(&whole, "elsewhere").is_none());
     }
 }
