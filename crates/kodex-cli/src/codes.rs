@@ -6,62 +6,77 @@ use serde::Serialize;
 pub const CODES: &[(&str, &str)] = &[
     (
         "check.path",
-        "There is nothing at the path that should be checked.",
+        "There is nothing at the path that should be checked. Correct the path.",
     ),
     (
         "cli.cache",
-        "There is no folder for the cache, or it cannot be made.",
+        "There is no folder for the cache, or it cannot be made. Set KODEX_CACHE_DIR, or run with `--no-cache`.",
     ),
     (
         "cli.event_loop",
-        "The system gives no means to wait for events.",
+        "The system gives no means to wait for events. Raise the limit of open files.",
     ),
-    ("cli.output", "The result cannot be written."),
+    (
+        "cli.output",
+        "The result cannot be written. Look for space on the disk behind standard output.",
+    ),
     (
         "config.key.missing",
-        "A key that must be there is missing in the configuration.",
+        "A key that must be there is missing in the configuration. Add it at the place that is shown.",
     ),
     (
         "config.key.unknown",
-        "A key of the configuration is not known.",
+        "A key of the configuration is not known. Correct or remove it.",
     ),
     (
         "config.order.conflict",
-        "`order` names a plugin twice, or one that has a priority of its own.",
+        "`order` names a plugin twice, or one that has a priority of its own. Leave one of the two out.",
     ),
     (
         "config.owner",
-        "A project's configuration belongs to another user and was passed over.",
+        "A project's configuration above the working directory belongs to another user and was passed over. To use it, name it with `--config`.",
     ),
-    ("config.syntax", "The configuration is no TOML."),
+    (
+        "config.syntax",
+        "The configuration is no TOML. Mend it at the place that is shown.",
+    ),
     (
         "config.type",
-        "A value of the configuration has the wrong type.",
+        "A value of the configuration has the wrong type. Write it as the guide about configuration does.",
     ),
     (
         "config.unreadable",
-        "The configuration file cannot be read.",
+        "The configuration file cannot be read. Check its permissions, or name another one with `--config`.",
     ),
     (
         "config.value",
-        "A value of the configuration is out of range or cannot be understood.",
+        "A value of the configuration is out of range or cannot be understood. The message says what is allowed.",
     ),
     (
         "input.unreadable",
-        "A file or standard input with JSON cannot be read.",
+        "A file or standard input with JSON cannot be read. Check the path and its permissions.",
     ),
-    ("internal", "A bug in Kodex."),
-    ("man.write", "The manual pages cannot be written."),
+    ("internal", "A bug in Kodex. Report it with the message."),
+    (
+        "man.write",
+        "The manual pages cannot be written. Name a folder that you may write to.",
+    ),
     (
         "permissions.plugin.unknown",
-        "No plugin with this name was loaded.",
+        "No plugin with this name was loaded. `kodex list` shows the names, `kodex doctor` what could not be loaded.",
     ),
     (
         "scaffold.exists",
-        "There is a plugin at that place already; nothing is overwritten.",
+        "There is a plugin at that place already; nothing is overwritten. Choose another name or folder.",
     ),
-    ("scaffold.name", "The name cannot be that of a plugin."),
-    ("scaffold.write", "The new plugin cannot be written."),
+    (
+        "scaffold.name",
+        "The name cannot be that of a plugin. Use a to z, 0 to 9 and single `-`, starting with a letter.",
+    ),
+    (
+        "scaffold.write",
+        "The new plugin cannot be written. Name a folder that you may write to.",
+    ),
     (
         "state.absent",
         "The plugin has no value for this key. `kodex state list PLUGIN` lists the keys.",
@@ -70,8 +85,14 @@ pub const CODES: &[(&str, &str)] = &[
         "state.exists",
         "There is a value for this key already, and the write was asked not to replace one.",
     ),
-    ("usage", "What was typed cannot be used."),
-    ("watch.failed", "The plugin folders cannot be watched."),
+    (
+        "usage",
+        "What was typed cannot be used. `--help` shows what can.",
+    ),
+    (
+        "watch.failed",
+        "The plugin folders cannot be watched. Raise the system's limit of watches.",
+    ),
 ];
 
 /// What one code means.

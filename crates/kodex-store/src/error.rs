@@ -377,6 +377,18 @@ pub const CODES: &[Code] = &[
         "store.state",
         "A check found a damaged value; delete it or restore a backup.",
     ),
+    (
+        "store.namespace",
+        "A check found a plugin's schema gone, or one that belongs to no plugin; restore the database from a backup.",
+    ),
+    (
+        "store.public",
+        "A check found that everybody may do in the database what only Kodex should; revoke it as the message says.",
+    ),
+    (
+        "store.roles",
+        "A check found a plugin's role gone, or with rights that Kodex did not give it; the message says which.",
+    ),
 ];
 
 impl StoreError {
