@@ -47,7 +47,7 @@ install_rust() {
     rm -f "$folder/refinery" &&
         "${CARGO:-cargo}" build --release --quiet --locked \
             --manifest-path "$here/refinery/Cargo.toml" --target-dir "$folder/target" &&
-        cp "$folder/target/release/kodex-bench-refinery" "$folder/refinery"
+        cp "$folder/target/release/refinery-peer" "$folder/refinery"
 }
 
 mkdir -p "$folder"
