@@ -9,12 +9,15 @@ Texts are for people and may change.
 `kodex explain <code>` prints the same entries.
 ";
 
-/// The command line's codes come first, as its users meet them first.
-fn sections() -> Vec<(
+/// A heading, what its codes have in common, and the codes with their meanings.
+type Section = (
     &'static str,
     &'static str,
     Vec<(&'static str, &'static str)>,
-)> {
+);
+
+/// The command line's codes come first, as its users meet them first.
+fn sections() -> Vec<Section> {
     let first = (
         "The command line",
         "What `kodex` itself finds wrong: what was typed, files, configuration.",

@@ -119,7 +119,7 @@ fn an_upgrade_says_each_step_and_is_silent_when_there_is_nothing_to_do() {
     );
     assert_eq!(check(&world, "upgrade"), (0, String::new()));
     assert_eq!(check(&world, "upgrade --check"), (0, String::new()));
-    let report = document(&world.args(&["upgrade", "--json"]).stdout);
+    let report = document(&world.args(["upgrade", "--json"]).stdout);
     assert_eq!(
         (&report["version"], &report["n_pending"]),
         (&json!(1), &json!(0))
@@ -133,9 +133,9 @@ fn an_upgrade_says_each_step_and_is_silent_when_there_is_nothing_to_do() {
 #[test]
 fn a_plugin_in_python_has_tables_and_values_and_loses_nothing_half_done() {
     let world = world();
-    world.args(&["upgrade"]);
+    world.args(["upgrade"]);
     let call =
-        |tool: &str, input: &str| world.args(&["call", &format!("jot/{tool}"), "--input", input]);
+        |tool: &str, input: &str| world.args(["call", &format!("jot/{tool}"), "--input", input]);
     assert_eq!(
         document(&call("add", r#"{"text": "a"}"#).stdout),
         json!({"n": 1})
@@ -156,7 +156,7 @@ fn a_plugin_in_python_has_tables_and_values_and_loses_nothing_half_done() {
 #[test]
 fn a_changed_file_stops_the_upgrade_and_the_plugin() {
     let world = world();
-    world.args(&["upgrade"]);
+    world.args(["upgrade"]);
     world.write(
         "plugins/jot/migrations/0001_lines.sql",
         "CREATE TABLE lines (id INTEGER PRIMARY KEY, text TEXT);\n",
@@ -221,7 +221,7 @@ fn values_are_for_people_too() {
             "{line}: {text}"
         );
     }
-    let value = document(&world.args(&["state", "get", "jot", "a/b", "--json"]).stdout);
+    let value = document(&world.args(["state", "get", "jot", "a/b", "--json"]).stdout);
     assert!(
         value["value"] == -1 && value["expires_at_ms"].is_u64(),
         "{value}"
@@ -231,8 +231,8 @@ fn values_are_for_people_too() {
 #[test]
 fn a_store_is_saved_restored_and_copied() {
     let world = world();
-    world.args(&["upgrade"]);
-    world.args(&["call", "jot/add", "--input", r#"{"text": "kept"}"#]);
+    world.args(["upgrade"]);
+    world.args(["call", "jot/add", "--input", r#"{"text": "kept"}"#]);
     let lines = json!({"lines": ["from the step", "kept"]});
     let at = |place: &str, verb: &[&str]| {
         let words = [&["--store", place], verb].concat();
@@ -251,7 +251,7 @@ fn a_store_is_saved_restored_and_copied() {
     );
     let onto = at("sqlite:restored", &["store", "restore", "saved"]);
     assert_eq!(onto.code(), 1, "{onto:?}");
-    let copied = world.args(&[
+    let copied = world.args([
         "store",
         "copy",
         "--from",
@@ -269,7 +269,7 @@ fn a_store_is_saved_restored_and_copied() {
         document(&at("sqlite:copied", &["call", "jot/all"]).stdout),
         lines
     );
-    let onto = world.args(&[
+    let onto = world.args([
         "store",
         "copy",
         "--from",
@@ -292,9 +292,9 @@ fn a_store_is_saved_restored_and_copied() {
 #[test]
 fn the_place_comes_from_flag_variable_file_or_folder() {
     let world = world().set("KODEX_DATABASE_URL", "sqlite:from-variable");
-    world.args(&["state", "set", "jot", "k", "1"]);
+    world.args(["state", "set", "jot", "k", "1"]);
     assert!(world.work().join("from-variable/kodex.db").is_file());
-    world.args(&[
+    world.args([
         "--store",
         "sqlite:from-flag",
         "state",
@@ -309,13 +309,13 @@ fn the_place_comes_from_flag_variable_file_or_folder() {
         ".kodex/config.toml",
         "[store]\nurl = \"sqlite:from-file\"\n",
     );
-    world.args(&["state", "set", "jot", "k", "1"]);
+    world.args(["state", "set", "jot", "k", "1"]);
     assert!(world.work().join("from-file/kodex.db").is_file());
     world.write(".kodex/config.toml", "");
-    world.args(&["state", "set", "jot", "k", "1"]);
+    world.args(["state", "set", "jot", "k", "1"]);
     assert!(world.work().join(".kodex/store/kodex.db").is_file());
     fs::remove_dir_all(world.work().join(".kodex")).expect("removed");
-    world.args(&["state", "set", "jot", "k", "1"]);
+    world.args(["state", "set", "jot", "k", "1"]);
     assert!(
         world
             .home()
@@ -338,7 +338,7 @@ fn a_store_that_cannot_be_is_named_without_its_password() {
             "[store.unreachable]",
         ),
     ] {
-        let done = world.args(&["--store", place, "state", "list", "jot"]);
+        let done = world.args(["--store", place, "state", "list", "jot"]);
         assert_eq!(done.code(), code, "{place}: {}", done.stderr);
         assert!(
             done.stderr.contains(word) && !done.stderr.contains("secret"),
@@ -346,7 +346,7 @@ fn a_store_that_cannot_be_is_named_without_its_password() {
             done.stderr
         );
     }
-    let done = world.args(&[
+    let done = world.args([
         "--store",
         "postgres://me:secret@127.0.0.1:1/x",
         "store",
@@ -359,6 +359,6 @@ fn a_store_that_cannot_be_is_named_without_its_password() {
         done.stderr
     );
     // Plugins that want nothing of it do not notice.
-    let done = world.args(&["--store", "postgres://me:secret@127.0.0.1:1/x", "list"]);
+    let done = world.args(["--store", "postgres://me:secret@127.0.0.1:1/x", "list"]);
     assert_eq!(done.code(), 0, "{}", done.stderr);
 }
