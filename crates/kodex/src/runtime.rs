@@ -21,6 +21,7 @@ use crate::{
     register::{Catalog, Slot, lock},
     settings::GuardSettings,
     tasks::Tasks,
+    upgrade,
 };
 
 /// What the stages share.
@@ -138,6 +139,7 @@ impl Runtime {
             diagnostics: loaded.diagnostics,
             generation: 1,
         };
+        databases(&shared, &plan, &current).await?;
         let inner = Inner {
             shared,
             plan,
@@ -328,6 +330,7 @@ impl Runtime {
             diagnostics: loaded.diagnostics,
             generation: old.generation + 1,
         });
+        databases(&self.inner.shared, &self.inner.plan, &next).await?;
         *self
             .inner
             .current
@@ -387,6 +390,19 @@ impl Runtime {
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+}
+
+/// In strict mode plugins that cannot have their database fail the start.
+async fn databases(shared: &Shared, plan: &Plan, current: &Current) -> Result<(), LoadError> {
+    if !plan.strict {
+        return Ok(());
+    }
+    let found = upgrade::check(shared, current).await;
+    if found.is_empty() {
+        Ok(())
+    } else {
+        Err(LoadError::Database { found })
     }
 }
 

@@ -122,7 +122,7 @@ impl Host for PluginHost {
 /// The error for a plugin in a runtime that was given no store.
 pub(crate) fn no_store(plugin: &PluginName) -> HostError {
     let text = format!(
-        "plugin {plugin} wants to store something, but this runtime was given no store; call `Builder::store`"
+        "plugin {plugin} wants to store something, but this runtime was given no store; set KODEX_DATABASE_URL or `url` under [store] in .kodex/config.toml, or call `Builder::store`"
     );
     HostError::new("store.not_configured", text)
 }

@@ -1,5 +1,7 @@
 //! How a start or reload as a whole fails.
 
+use kodex_plugin::Diagnostic;
+
 use crate::observe::Record;
 
 /// Why there is no catalog.
@@ -12,9 +14,21 @@ pub enum LoadError {
         /// The first line of the ledger that is an error.
         record: Box<Record>,
     },
+    /// Strict mode, and plugins declare a database that they cannot have: there is no store, or their
+    /// journals are behind or wrong.
+    #[error("{}", messages(.found))]
+    Database {
+        /// What is wrong, plugin by plugin.
+        found: Vec<Diagnostic>,
+    },
     /// The runtime was built outside an async runtime.
     #[error("a Kodex runtime has to be built inside a tokio runtime")]
     NoAsyncRuntime,
+}
+
+fn messages(found: &[Diagnostic]) -> String {
+    let messages: Vec<_> = found.iter().map(|found| found.message.as_str()).collect();
+    messages.join("; ")
 }
 
 impl LoadError {
@@ -26,6 +40,7 @@ impl LoadError {
                 .diagnostics
                 .first()
                 .map_or("load.failed", |found| found.code.as_str()),
+            Self::Database { found } => found.first().map_or("load.failed", |found| &found.code),
             Self::NoAsyncRuntime => "load.no_async_runtime",
         }
     }

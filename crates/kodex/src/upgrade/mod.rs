@@ -10,12 +10,16 @@ mod step;
 
 use std::time::Duration;
 
+use kodex_plugin::Diagnostic;
 use kodex_store::{StoreError, journal::Problem};
 
 pub use kodex_plugin::wire::store::StepCounts;
 pub use report::{Kept, PluginUpgrade, StepReport, StepState, UpgradeReport};
 
-use crate::Runtime;
+use crate::{
+    Runtime,
+    runtime::{Current, Shared},
+};
 
 /// How an upgrade is made.
 #[derive(Debug, Clone)]
@@ -153,25 +157,28 @@ impl UpgradeError {
     }
 }
 
-impl Runtime {
-    /// What is wrong with the journals of the plugins in the catalog, migrations that are not applied
-    /// included; empty without a store.
-    pub async fn check_journals(&self) -> Vec<kodex_plugin::Diagnostic> {
-        let current = self.current();
-        let Some(store) = &self.shared().store else {
-            return Vec::new();
+/// See [`Runtime::check_journals`].
+pub(crate) async fn check(shared: &Shared, current: &Current) -> Vec<Diagnostic> {
+    let mut findings = Vec::new();
+    for slot in plan::databases(current) {
+        let found = match (&slot.journal, &shared.store) {
+            (Some(journal), Some(store)) => journal.check(&**store, &slot.name).await,
+            (Some(_), None) => Err(crate::host::no_store(&slot.name)),
+            (None, _) => Ok(()),
         };
-        let mut findings = Vec::new();
-        for slot in plan::databases(&current) {
-            let Some(journal) = &slot.journal else {
-                continue;
-            };
-            if let Err(error) = journal.check(&**store, &slot.name).await {
-                let found = kodex_plugin::Diagnostic::error(error.code, error.message);
-                findings.push(found.with_plugin(slot.name.as_str()));
-            }
+        if let Err(error) = found {
+            let found = Diagnostic::error(error.code, error.message);
+            findings.push(found.with_plugin(slot.name.as_str()));
         }
-        findings
+    }
+    findings
+}
+
+impl Runtime {
+    /// What keeps plugins in the catalog from having their database: no store, a journal that is wrong,
+    /// migrations that are not applied.
+    pub async fn check_journals(&self) -> Vec<Diagnostic> {
+        check(self.shared(), &self.current()).await
     }
 
     /// Applies the pending migrations of every plugin in the catalog, by plugin name, then by number.

@@ -91,6 +91,40 @@ async fn a_journal_that_is_behind_keeps_the_plugin_from_starting_until_it_is_app
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_strict_start_fails_naming_every_plugin_without_its_database() {
+    let strict = |store: Option<&Arc<dyn kodex::store::Store>>| {
+        let builder = Runtime::builder().strict(true).native(notes());
+        let builder = builder.native(Arc::new(Asking::new("other", NOTES)));
+        match store {
+            Some(store) => builder.store(store.clone()),
+            None => builder,
+        }
+    };
+    let error = strict(None).build().await.expect_err("no store");
+    assert_eq!(error.code(), "store.not_configured");
+    let text = error.to_string();
+    for part in ["notes", "other", "KODEX_DATABASE_URL", "[store]"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    for store in stores().await.all {
+        let error = strict(Some(&store)).build().await.expect_err("behind");
+        assert_eq!(error.code(), "journal.behind");
+        let text = error.to_string();
+        assert!(
+            text.contains("plugin notes") && text.contains("plugin other"),
+            "{text}"
+        );
+        let lenient = runtime(
+            Some(&store),
+            [notes(), Arc::new(Asking::new("other", NOTES))],
+        )
+        .await;
+        upgrade(&lenient).await.expect("applied");
+        strict(Some(&store)).build().await.expect("up to date");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn two_plugins_see_only_their_own() {
     for store in stores().await.all {
         let other = Arc::new(Asking::new("other", NOTES));
