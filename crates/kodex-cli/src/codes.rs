@@ -159,10 +159,7 @@ mod tests {
                         continue;
                     };
                     n_given += 1;
-                    assert!(
-                        CODES.iter().any(|(known, _)| *known == code) || code == "json.syntax",
-                        "{code}"
-                    );
+                    assert!(meaning(code).is_some(), "{code}");
                 }
             }
         }

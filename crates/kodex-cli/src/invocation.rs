@@ -42,6 +42,8 @@ pub(crate) struct Invocation {
     pub(crate) runtime: Option<Runtime>,
     /// Where plugins keep what they own, once it was asked for.
     pub(crate) store: Option<Arc<dyn kodex::store::Store>>,
+    /// Set by verbs that are there for databases which are not as they should be.
+    pub(crate) mends_databases: bool,
     /// A cache that goes away with this run.
     pub(crate) scratch: Option<Scratch>,
 }
@@ -116,6 +118,7 @@ impl Invocation {
             ready: None,
             runtime: None,
             store: None,
+            mends_databases: false,
             scratch: None,
         }
     }

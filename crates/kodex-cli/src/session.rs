@@ -90,6 +90,7 @@ impl Invocation {
         let builder = Runtime::builder()
             .default_context(ready.context.clone())
             .strict(ready.strict)
+            .require_databases(ready.strict && !self.mends_databases)
             .guard(ready.guard.clone())
             .search_path(self.environment.path())
             .variables(self.environment.variables.clone())

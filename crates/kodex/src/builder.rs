@@ -98,6 +98,14 @@ impl Builder {
         self
     }
 
+    /// Whether a plugin that cannot have its database fails the start: when there is no store, or its
+    /// migrations are not applied. Otherwise only that plugin does not start. An upgrade must not ask for it.
+    #[must_use]
+    pub fn require_databases(mut self, require: bool) -> Self {
+        self.plan.require_databases = require;
+        self
+    }
+
     /// Bounds on calls into plugins.
     #[must_use]
     pub fn guard(mut self, guard: GuardSettings) -> Self {

@@ -393,9 +393,9 @@ impl Runtime {
     }
 }
 
-/// In strict mode plugins that cannot have their database fail the start.
+/// Where that is asked for, plugins that cannot have their database fail the start.
 async fn databases(shared: &Shared, plan: &Plan, current: &Current) -> Result<(), LoadError> {
-    if !plan.strict {
+    if !plan.require_databases {
         return Ok(());
     }
     let found = upgrade::check(shared, current).await;

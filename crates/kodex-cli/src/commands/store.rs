@@ -87,6 +87,7 @@ impl Verb for Store {
     const NAME: &'static str = "store";
 
     async fn run(self, invocation: &mut Invocation) -> Result<Exit, Problem> {
+        invocation.mends_databases = true;
         match self.what {
             What::Copy { from, to } => copy(&from, &to, invocation).await,
             What::Backup { folder } => backup(&folder, invocation).await,

@@ -34,6 +34,7 @@ impl Verb for Upgrade {
 
     async fn run(self, invocation: &mut Invocation) -> Result<Exit, Problem> {
         let options = self.options()?;
+        invocation.mends_databases = true;
         let runtime = invocation.open().await?;
         let (tell, mut told) = mpsc::unbounded_channel();
         let watch = move |event| {

@@ -97,11 +97,13 @@ fn an_upgrade_says_each_step_and_is_silent_when_there_is_nothing_to_do() {
         code == 1 && text.contains("[journal.behind]") && text.contains("0001_lines.sql"),
         "{text}"
     );
+    let (code, text) = check(&world, "--strict list");
+    assert!(code == 1 && text.contains("[journal.behind]"), "{text}");
     assert!(
         !world.home().join(".local").exists(),
         "looking writes nothing"
     );
-    let (code, text) = check(&world, "upgrade");
+    let (code, text) = check(&world, "--strict upgrade");
     let lines: Vec<_> = text
         .lines()
         .map(|line| line.split(" (").next().unwrap_or(line))
@@ -201,7 +203,7 @@ fn values_are_for_people_too() {
         ("state get jot k", 0, "{\n  \"a\": 1\n}\n"),
         ("state set jot a/b -1 --ttl 60m", 0, ""),
         ("state set jot a/b 1 --ttl soon", 2, "error[usage]: --ttl"),
-        ("state set jot a/b {", 2, "error["),
+        ("state set jot a/b {", 1, "error[json.syntax]"),
         ("state list jot", 0, "a/b\nk\n"),
         ("state list jot a/", 0, "a/b\n"),
         ("state list other", 0, ""),

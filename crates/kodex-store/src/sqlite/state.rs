@@ -39,16 +39,13 @@ const COUNT: &str = "INSERT INTO counters (plugin, n_keys, last_version, last_to
     ON CONFLICT (plugin) DO UPDATE SET n_keys = n_keys + ?2, last_version = last_version + ?3,
         last_token = last_token + ?4
     RETURNING last_version, last_token";
-/// A key that is gone leaves its version behind, so that it never returns to an old one.
-const GONE: &str =
-    "UPDATE counters SET n_keys = max(n_keys - ?2, 0), last_version = max(last_version, ?3)
-    WHERE plugin = ?1";
 const N_HELD: &str = "SELECT n_keys FROM counters WHERE plugin = ?1";
 const LEASE: &str = "SELECT token, until_ms FROM leases WHERE plugin = ?1 AND key = ?2";
 const TAKE: &str = "INSERT INTO leases (plugin, key, token, until_ms) VALUES (?1, ?2, ?3, ?4)
     ON CONFLICT (plugin, key) DO UPDATE SET token = excluded.token, until_ms = excluded.until_ms";
-const EXPIRED: &str = "SELECT plugin, key, version FROM state WHERE expires_at_ms <= ?1 LIMIT ?2";
-const EXPIRED_OF_ONE: &str = "DELETE FROM state WHERE plugin = ?1 AND expires_at_ms IS NOT NULL AND expires_at_ms <= ?2 RETURNING version";
+const EXPIRED: &str = "SELECT plugin, key FROM state WHERE expires_at_ms <= ?1 LIMIT ?2";
+const EXPIRED_OF_ONE: &str =
+    "DELETE FROM state WHERE plugin = ?1 AND expires_at_ms IS NOT NULL AND expires_at_ms <= ?2";
 const FORGET: &str = "DELETE FROM leases WHERE (plugin, key) IN
     (SELECT plugin, key FROM leases WHERE until_ms <= ?1 LIMIT ?2)";
 
@@ -289,41 +286,30 @@ impl Change {
         }
         match &self.value {
             None => {
-                if let Some((version, _)) = stored {
+                if stored.is_some() {
                     db.prepare_cached(DELETE)?
                         .execute(params![name, self.key])?;
-                    db.prepare_cached(GONE)?
-                        .execute(params![name, 1, version])?;
+                    count(db, name, [-1, 0, 0])?;
                 }
                 Ok(Ok(Written::Done { version: living }))
             }
-            Some(value) => self.set(db, value, stored.map(|(version, _)| version), now_ms),
+            Some(value) => self.set(db, value, stored.is_some(), now_ms),
         }
     }
 
-    fn set(
-        &self,
-        db: &Connection,
-        value: &str,
-        replaced: Option<i64>,
-        now_ms: i64,
-    ) -> Outcome<Written> {
+    fn set(&self, db: &Connection, value: &str, replaces: bool, now_ms: i64) -> Outcome<Written> {
         let name = self.plugin.as_str();
-        let (version, text) = match replaced {
-            // The usual write touches one row.
-            Some(version) => (version + 1, UPDATE),
-            None if !has_room(db, name, now_ms)? => {
-                return Ok(Err(StoreError::TooManyKeys {
-                    plugin: self.plugin.clone(),
-                    limit: N_KEYS,
-                }));
-            }
-            None => (count(db, name, [1, 1, 0])?.0, INSERT),
-        };
+        if !replaces && !has_room(db, name, now_ms)? {
+            return Ok(Err(StoreError::TooManyKeys {
+                plugin: self.plugin.clone(),
+                limit: N_KEYS,
+            }));
+        }
+        let (version, _) = count(db, name, [i64::from(!replaces), 1, 0])?;
         let expires_at_ms = self
             .ttl_ms
             .map(|ttl_ms| now_ms.saturating_add(signed(ttl_ms)));
-        db.prepare_cached(text)?
+        db.prepare_cached(if replaces { UPDATE } else { INSERT })?
             .execute(params![name, self.key, version, expires_at_ms, value])?;
         Ok(Ok(Written::Done {
             version: unsigned(version),
@@ -355,15 +341,10 @@ fn has_room(db: &Connection, name: &str, now_ms: i64) -> rusqlite::Result<bool> 
     if unsigned(held(db)?) < N_KEYS {
         return Ok(true);
     }
-    let gone = {
-        let mut statement = db.prepare_cached(EXPIRED_OF_ONE)?;
-        let rows = statement.query_map(params![name, now_ms], |row| row.get::<_, i64>(0))?;
-        rows.collect::<Result<Vec<_>, _>>()?
-    };
-    let last = gone.iter().max().copied().unwrap_or(0);
-    let n_gone = i64::try_from(gone.len()).unwrap_or(0);
-    db.prepare_cached(GONE)?
-        .execute(params![name, n_gone, last])?;
+    let n_gone = db
+        .prepare_cached(EXPIRED_OF_ONE)?
+        .execute(params![name, now_ms])?;
+    count(db, name, [-i64::try_from(n_gone).unwrap_or(0), 0, 0])?;
     Ok(unsigned(held(db)?) < N_KEYS)
 }
 
@@ -436,16 +417,14 @@ fn sweep(db: &Connection, now_ms: i64, limit: i64) -> rusqlite::Result<u64> {
     let expired = {
         let mut statement = db.prepare_cached(EXPIRED)?;
         let rows = statement.query_map(params![now_ms, limit], |row| {
-            let (plugin, key): (String, String) = (row.get(0)?, row.get(1)?);
-            Ok((plugin, key, row.get::<_, i64>(2)?))
+            Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?))
         })?;
         rows.collect::<Result<Vec<_>, _>>()?
     };
     let mut n_gone = 0;
-    for (plugin, key, version) in &expired {
+    for (plugin, key) in &expired {
         db.prepare_cached(DELETE)?.execute(params![plugin, key])?;
-        db.prepare_cached(GONE)?
-            .execute(params![plugin, 1, version])?;
+        count(db, plugin, [-1, 0, 0])?;
         n_gone += 1;
     }
     let left = limit.saturating_sub(i64::try_from(n_gone).unwrap_or(i64::MAX));

@@ -14,7 +14,7 @@ pub enum LoadError {
         /// The first line of the ledger that is an error.
         record: Box<Record>,
     },
-    /// Strict mode, and plugins declare a database that they cannot have: there is no store, or their
+    /// Databases are required, and plugins declare one that they cannot have: there is no store, or their
     /// journals are behind or wrong.
     #[error("{}", messages(.found))]
     Database {

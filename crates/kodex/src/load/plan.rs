@@ -23,6 +23,8 @@ pub(crate) struct Plan {
     pub(crate) settings: BTreeMap<String, PluginSettings>,
     pub(crate) default_context: Json,
     pub(crate) strict: bool,
+    /// Whether a plugin that cannot have its database fails the start.
+    pub(crate) require_databases: bool,
     /// Nobody will reload, so nothing needs to be noted of files.
     pub(crate) one_shot: bool,
     /// Folders in which programs are looked for.

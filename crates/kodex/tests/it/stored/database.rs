@@ -91,9 +91,9 @@ async fn a_journal_that_is_behind_keeps_the_plugin_from_starting_until_it_is_app
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_strict_start_fails_naming_every_plugin_without_its_database() {
+async fn a_start_that_requires_databases_fails_naming_every_plugin_without_one() {
     let strict = |store: Option<&Arc<dyn kodex::store::Store>>| {
-        let builder = Runtime::builder().strict(true).native(notes());
+        let builder = Runtime::builder().require_databases(true).native(notes());
         let builder = builder.native(Arc::new(Asking::new("other", NOTES)));
         match store {
             Some(store) => builder.store(store.clone()),
