@@ -7,7 +7,9 @@
 use std::{
     borrow::Cow,
     collections::BTreeMap,
+    ffi::OsStr,
     fs,
+    os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -57,7 +59,7 @@ impl Declarant {
     fn root(&self) -> &Path {
         match (&self.source, &self.named_in) {
             (_, Some(installed)) => &installed.1,
-            (Source::File(file), None) => file.parent().unwrap_or(Path::new("/")),
+            (Source::File(file), None) => folder_of(file).unwrap_or(Path::new("/")),
             (Source::Object { .. }, None) => Path::new("/"),
         }
     }
@@ -82,6 +84,16 @@ impl Declarant {
             context,
             watched,
         }
+    }
+}
+
+/// The folder of a file whose path ends in its name: what lies before the last `/`. A thousand times
+/// in a listing, so it does not take the path apart from its start.
+fn folder_of(file: &Path) -> Option<&Path> {
+    let path = file.as_os_str().as_bytes();
+    match path.iter().rposition(|byte| *byte == b'/')? {
+        0 => None,
+        end => Some(Path::new(OsStr::from_bytes(&path[..end]))),
     }
 }
 
@@ -155,10 +167,7 @@ impl Declarations<'_> {
     pub async fn read(&self, declarants: &[Declarant]) -> Declared {
         let mut declared = Declared::default();
         let mut answers: Vec<Option<Answer>> = declarants.iter().map(|_| None).collect();
-        let mut roots: BTreeMap<&Path, Vec<usize>> = BTreeMap::new();
-        for (n, declarant) in declarants.iter().enumerate() {
-            roots.entry(declarant.root()).or_default().push(n);
-        }
+        let roots = by_root(declarants);
         match self.interpreter.identity() {
             Ok(identity) => {
                 for (root, members) in roots {
@@ -252,6 +261,20 @@ impl Declarations<'_> {
             }
         }
     }
+}
+
+/// The places of the plugins of each root.
+fn by_root(declarants: &[Declarant]) -> BTreeMap<&Path, Vec<usize>> {
+    let mut roots: BTreeMap<&Path, Vec<usize>> = BTreeMap::new();
+    // Plugins of one root mostly follow one another.
+    let same = |a: &Declarant, b: &Declarant| a.root().as_os_str() == b.root().as_os_str();
+    let mut n = 0;
+    for run in declarants.chunk_by(same) {
+        let members = roots.entry(run[0].root()).or_default();
+        members.extend(n..n + run.len());
+        n += run.len();
+    }
+    roots
 }
 
 /// The plugins of one root.

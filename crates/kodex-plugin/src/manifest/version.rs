@@ -35,9 +35,9 @@ impl Version {
     /// Whether the text is exactly a semantic version.
     #[must_use]
     pub fn is_exact(&self) -> bool {
-        self.semver
-            .as_ref()
-            .is_some_and(|version| version.to_string() == self.text)
+        // The grammar has one spelling for each version, so a text that parses is that spelling.
+        let own = semver::Version::parse(&self.text).ok();
+        own.is_some() && own == self.semver
     }
 }
 
@@ -63,4 +63,28 @@ fn read(text: &str) -> Option<semver::Version> {
     }
     parts.resize(3, 0);
     semver::Version::parse(&format!("{}.{}.{}{tail}", parts[0], parts[1], parts[2])).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Version;
+
+    #[test]
+    fn exact_is_what_is_written_as_it_is_read() {
+        for (text, want) in [
+            ("1.2.3", true),
+            ("1.2.3-rc.1+linux.02", true),
+            (" 1.2.3 ", true),
+            ("v1.2.3", false),
+            ("1.2", false),
+            ("01.2.3", false),
+            ("1.2.3-01", false),
+            ("", false),
+        ] {
+            let version = Version::new(text);
+            assert_eq!(version.is_exact(), want, "{text:?}");
+            let spelled = version.semver.as_ref().map(ToString::to_string);
+            assert_eq!(spelled.as_deref() == Some(text.trim()), want, "{text:?}");
+        }
+    }
 }

@@ -1,8 +1,6 @@
 //! Subscriptions.
 
-use std::collections::HashSet;
-
-use super::{Index, Key, Path, Rules, code};
+use super::{Index, Key, Path, Rules, Seen, code};
 use crate::{
     Combine, Diagnostic, HookName, hook,
     manifest::{Subscription, raw::RawHook},
@@ -11,7 +9,7 @@ use crate::{
 impl Rules<'_> {
     pub(super) fn hooks(&mut self, raw: Vec<RawHook>) -> Vec<Subscription> {
         let mut hooks = Vec::with_capacity(raw.len());
-        let mut seen = HashSet::new();
+        let mut seen = Seen::new();
         for (n, one) in raw.into_iter().enumerate() {
             let Some(hook) = self.hook(n, one) else {
                 continue;

@@ -1,8 +1,6 @@
 //! Who the plugin is: name, version, description, capabilities, contract versions.
 
-use std::collections::HashSet;
-
-use super::{Key, Rules, Step, Version, code};
+use super::{Key, Rules, Seen, Step, Version, code};
 use crate::{CapabilityName, PluginName, manifest::report::Step::Index, wire};
 
 /// Longer descriptions do not fit into lists; they are kept, with a warning.
@@ -90,7 +88,7 @@ impl Rules<'_> {
     /// theirs cleaned without a word.
     pub(super) fn capabilities(&mut self, texts: &[String]) -> Vec<CapabilityName> {
         let mut names = Vec::with_capacity(texts.len());
-        let mut seen = HashSet::new();
+        let mut seen = Seen::new();
         for (n, text) in texts.iter().enumerate() {
             let text = text.trim();
             if text.is_empty() {

@@ -10,7 +10,7 @@ mod permission;
 mod run;
 mod tool;
 
-use std::time::Duration;
+use std::{collections::HashSet, hash::Hash, time::Duration};
 
 use super::{
     Database, MANIFEST_VERSION, Manifest, RawManifest, Requires, Run, Version, code,
@@ -70,6 +70,37 @@ pub(super) fn ready(raw: RawManifest, in_code: bool, report: &mut Report) -> Opt
         database,
         requires,
     })
+}
+
+/// What was met before in a list. Most lists are so short that looking through them is cheaper than
+/// hashing; a manifest that is full of one may not cost a quadratic search either.
+struct Seen<T> {
+    few: [Option<T>; 8],
+    many: HashSet<T>,
+}
+
+impl<T: Eq + Hash> Seen<T> {
+    fn new() -> Self {
+        Self {
+            few: [const { None }; 8],
+            many: HashSet::new(),
+        }
+    }
+
+    /// Whether it is met for the first time.
+    fn insert(&mut self, one: T) -> bool {
+        for place in &mut self.few {
+            match place {
+                Some(known) if *known == one => return false,
+                Some(_) => {}
+                None => {
+                    *place = Some(one);
+                    return true;
+                }
+            }
+        }
+        self.many.insert(one)
+    }
 }
 
 struct Rules<'r> {
@@ -165,5 +196,20 @@ impl Rules<'_> {
             }
         }
         Requires { bin: raw.bin }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Seen;
+
+    #[test]
+    fn nothing_is_new_twice() {
+        let mut seen = Seen::new();
+        for round in [true, false] {
+            for n in 0..40 {
+                assert_eq!(seen.insert(n), round, "{n}");
+            }
+        }
     }
 }

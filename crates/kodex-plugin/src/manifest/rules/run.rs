@@ -1,8 +1,6 @@
 //! How the code runs: the kind, and the keys that belong to it.
 
-use std::collections::HashSet;
-
-use super::{Index, Key, Path, Rules, Run, Step, code};
+use super::{Index, Key, Path, Rules, Run, Seen, Step, code};
 use crate::{
     manifest::{KINDS, raw::RawRun, run_kinds, variable},
     suggest,
@@ -155,7 +153,7 @@ impl Rules<'_> {
 
     fn env(&mut self, names: Vec<String>) -> Vec<String> {
         let mut kept = Vec::with_capacity(names.len());
-        let mut seen = HashSet::new();
+        let mut seen = Seen::new();
         for (n, name) in names.into_iter().enumerate() {
             let at = [Key("run"), Key("env"), Index(n)];
             if let Some((code, problem, hint)) = env_problem(&name) {
