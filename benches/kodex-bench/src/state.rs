@@ -106,8 +106,8 @@ impl Turns {
             let case = format!("{}_{case}", engine.as_str());
             Figure::higher(BENCH, &case, "1/s", values)
         };
-        let asked_ = asked.as_str();
-        let one = figure(&format!("{asked_}_1"), &self.one)
+        let word = asked.as_str();
+        let one = figure(&format!("{word}_1"), &self.one)
             .limit(limit, &self.limit_one)
             .peer(&name(beside_native), peer);
         let one = match (engine, asked) {
@@ -119,7 +119,7 @@ impl Turns {
             (Engine::Postgres, _) => one.target("ratio_limit<=1.111"),
         };
         report.add(&one);
-        let many = figure(&format!("{asked_}_8"), &self.many)
+        let many = figure(&format!("{word}_8"), &self.many)
             .limit(limit, &self.limit_many)
             .peer("one caller", &self.one);
         report.add(&match (engine, asked) {
@@ -128,10 +128,10 @@ impl Turns {
             (Engine::Postgres, _) => many.target("ratio_limit<=1.111"),
         });
         if beside_too != beside_native {
-            let too = figure(&format!("{asked_}_1_{beside_too}"), &self.one);
+            let too = figure(&format!("{word}_1_{beside_too}"), &self.one);
             report.add(&too.peer(&name(beside_too), peer_too));
         }
-        let worker = figure(&format!("worker_{asked_}"), &self.worker)
+        let worker = figure(&format!("worker_{word}"), &self.worker)
             .peer(&name(beside_worker), peer_of_worker);
         report.add(&match (engine, asked) {
             (Engine::Sqlite, Asked::Get) => worker.target("ratio_peer>=1"),

@@ -8,7 +8,7 @@ use kodex::{Runtime, UpgradeOptions, store::Engine};
 use sha2::{Digest as _, Sha256};
 use tokio_postgres::NoTls;
 
-use super::{BENCH, Empty, LARGE, Migrate, journal::Journal};
+use super::{Applied, BENCH, Empty, LARGE, Migrate, journal::Journal};
 use crate::{
     report::{Figure, Report},
     samples::{Samples, ms},
@@ -20,23 +20,25 @@ impl Migrate<'_> {
         report: &mut Report,
         engine: Engine,
         journal: &Journal,
-    ) -> Result<()> {
+    ) -> Result<Applied> {
+        let mut applied = None;
         let [mut ours, mut limit, mut peer] = [const { Vec::new() }; 3].map(Samples::from);
         // A large journal takes seconds on a server.
         let (most, share) = match (engine, journal.n_named) {
             (Engine::Postgres, LARGE) => (1, 0.2),
-            (Engine::Sqlite, LARGE) => (3, 0.15),
-            _ => (5, 0.1),
+            (Engine::Sqlite, LARGE) => (1, 0.15),
+            _ => (2, 0.1),
         };
         for _ in self.size.rounds(most, share) {
-            let empty = self.empty(engine)?;
-            limit.push(self.at_once(engine, &empty, journal)?);
-            let empty = self.empty(engine)?;
-            ours.push(self.upgrade(engine, &empty, journal)?);
-            if self.refinery.is_some() {
-                let empty = self.empty(engine)?;
-                peer.extend(self.refinery(engine, &empty, journal)?);
-            }
+            let bare = self.empty(engine)?;
+            limit.push(self.at_once(engine, &bare, journal)?);
+            let places = Applied {
+                ours: self.empty(engine)?,
+                peer: self.empty(engine)?,
+            };
+            ours.push(self.upgrade(engine, &places.ours, journal)?);
+            peer.extend(self.refinery(engine, &places.peer, journal)?);
+            applied = Some(places);
         }
         let case = format!("{}_apply_{}", engine.as_str(), journal.n_named);
         report.add(
@@ -45,7 +47,7 @@ impl Migrate<'_> {
                 .peer(&self.refinery_name(), &peer)
                 .target("ratio_peer>=1"),
         );
-        Ok(())
+        applied.context("nothing was applied")
     }
 
     fn upgrade(&self, engine: Engine, empty: &Empty, journal: &Journal) -> Result<f64> {

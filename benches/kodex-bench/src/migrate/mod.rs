@@ -8,6 +8,8 @@ mod command;
 mod journal;
 mod verify;
 
+use std::{path::Path, sync::Arc};
+
 use anyhow::{Context, Result};
 use kodex::store::{
     Engine, Store,
@@ -15,7 +17,6 @@ use kodex::store::{
     sqlite::{SqliteOptions, SqliteStore},
 };
 use serde_json::json;
-use std::{path::Path, sync::Arc};
 
 use crate::{
     peer::Peer,
@@ -50,9 +51,9 @@ pub(crate) fn run(report: &mut Report, size: Size, programs: &Programs) -> Resul
     let (usual, large) = (usual?, large?);
     for engine in stored::engines(bench.server.as_ref()) {
         for journal in [&usual, &large] {
-            bench.verify(report, engine, journal)?;
+            let applied = bench.apply(report, engine, journal)?;
+            bench.verify(report, engine, journal, &applied)?;
             bench.commands(report, engine, journal)?;
-            bench.apply(report, engine, journal)?;
         }
     }
     Ok(())
@@ -72,6 +73,12 @@ struct Empty {
     /// A folder or an address.
     place: String,
     _database: Option<stored::Database>,
+}
+
+/// Places where everything was applied.
+struct Applied {
+    ours: Empty,
+    peer: Empty,
 }
 
 impl Migrate<'_> {

@@ -9,7 +9,7 @@ use kodex::store::{
 };
 use sha2::{Digest as _, Sha256};
 
-use super::{BENCH, LARGE, Migrate, journal::Journal};
+use super::{Applied, BENCH, LARGE, Migrate, journal::Journal};
 use crate::{
     report::{Figure, Report},
     samples::{Samples, ms},
@@ -21,17 +21,16 @@ impl Migrate<'_> {
         report: &mut Report,
         engine: Engine,
         journal: &Journal,
+        applied: &Applied,
     ) -> Result<()> {
-        let empty = self.empty(engine)?;
-        let store = self.store(engine, &empty)?;
-        self.tokio.block_on(all(&*store, journal))?;
-        let of_peer = self.empty(engine)?;
-        self.refinery(engine, &of_peer, journal)?;
+        let store = self.store(engine, &applied.ours)?;
+        // Connections are made at the first use.
+        self.tokio.block_on(once(&*store, journal))?;
         let [mut ours, mut limit, mut peer] = [const { Vec::new() }; 3].map(Samples::from);
         for _ in self.size.rounds(40, 0.05) {
             limit.push(hash(&journal.migrations())?);
             ours.push(self.tokio.block_on(once(&*store, journal))?);
-            peer.extend(self.refinery(engine, &of_peer, journal)?);
+            peer.extend(self.refinery(engine, &applied.peer, journal)?);
         }
         self.tokio.block_on(store.close())?;
         let case = format!("{}_verify_{}", engine.as_str(), journal.n_named);
@@ -45,19 +44,6 @@ impl Migrate<'_> {
         });
         Ok(())
     }
-}
-
-/// Applies the whole journal without looking at the clock.
-async fn all(store: &dyn Store, journal: &Journal) -> Result<()> {
-    let steps = read(&journal.plugin, &journal.migrations(), store.engine());
-    let mut newest: Option<String> = None;
-    for step in &steps.map_err(wrong)? {
-        let applied = store
-            .ledger()
-            .apply(&journal.plugin, step, newest.as_deref());
-        newest = Some(applied.await?.id);
-    }
-    Ok(())
 }
 
 /// What a host does before a plugin gets its tables, and an upgrade that has nothing to do.

@@ -11,7 +11,7 @@ use kodex::{
     },
 };
 
-/// The plugin.
+/// The plugin's name.
 pub(super) const NAME: &str = "bench-native";
 /// Calling it activates the plugin.
 pub(super) const TOOL: &str = "bench-native/begin";
