@@ -9,7 +9,11 @@
 //! | `-- kodex: no-transaction` | holds one statement that the engine refuses inside a transaction; it must be idempotent |
 //! | `-- kodex: code` | a data step: the plugin's own code answers for it, the rest of the file is comment |
 
-use std::{fs, io, path::Path};
+use std::{
+    fs::{self, File},
+    io::{self, Read as _},
+    path::Path,
+};
 
 use kodex_plugin::PluginName;
 use sha2::{Digest, Sha256};
@@ -68,10 +72,11 @@ impl Step {
 /// ```
 #[must_use]
 pub fn checksum(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut hex = String::with_capacity(64);
     for byte in Sha256::digest(bytes) {
-        let _ = write!(hex, "{byte:02x}");
+        hex.push(char::from(DIGITS[usize::from(byte >> 4)]));
+        hex.push(char::from(DIGITS[usize::from(byte & 15)]));
     }
     hex
 }
@@ -84,10 +89,16 @@ pub fn checksum(bytes: &[u8]) -> String {
 pub fn read(plugin: &PluginName, folder: &Path, engine: Engine) -> Result<Vec<Step>, Vec<Problem>> {
     let names = names(plugin, folder).map_err(|problem| vec![problem])?;
     let bytes = |file: &str| {
-        let path = folder.join(file);
-        let read = || match fs::metadata(&path)?.len() {
-            ..=STEP_BYTES => Ok(Some(fs::read(&path)?)),
-            _ => Ok(None),
+        let read = || {
+            // One look at the open file instead of two at its path.
+            let mut open = File::open(folder.join(file))?;
+            let n_bytes = open.metadata()?.len();
+            if n_bytes > STEP_BYTES {
+                return Ok(None);
+            }
+            let mut bytes = Vec::with_capacity(usize::try_from(n_bytes).unwrap_or(0) + 1);
+            open.read_to_end(&mut bytes)?;
+            Ok(Some(bytes))
         };
         match read() {
             Ok(Some(bytes)) => Ok(bytes),
@@ -158,7 +169,12 @@ fn names(plugin: &PluginName, folder: &Path) -> Result<Vec<String>, Problem> {
         let entry = entry.map_err(unreadable)?;
         let name = entry.file_name().to_string_lossy().into_owned();
         // A folder is none of ours whatever it is called; a link is judged by what it points to.
-        if name.ends_with(".sql") && !entry.path().is_dir() {
+        if !name.ends_with(".sql") {
+            continue;
+        }
+        // The listing itself says what is no link, which spares a look at each file.
+        let kind = entry.file_type().map_err(unreadable)?;
+        if kind.is_file() || !entry.path().is_dir() {
             names.push(name);
         }
     }
