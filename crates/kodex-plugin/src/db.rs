@@ -114,11 +114,16 @@ impl Db {
     }
 
     /// Begins a transaction. Dropping it without [`Tx::commit`] rolls it back, and so does the end of
-    /// its lease. In a transaction it begins a transaction inside: a savepoint.
+    /// its lease.
     ///
     /// # Errors
-    /// As [`Db::query`].
+    /// As [`Db::query`]; `db.transaction` inside a transaction, where [`Tx::save`] is meant: a second
+    /// one would wait for the first.
     pub async fn begin(&self) -> Result<Tx, HostError> {
+        if self.tx.is_some() {
+            let text = "a transaction is running already; open a savepoint in it";
+            return Err(HostError::new("db.transaction", text));
+        }
         let begun: DbTransaction = self.ask(method::DB_BEGIN, &DbBegin::default()).await?;
         Ok(Tx {
             db: Self {
@@ -379,6 +384,7 @@ struct Tagged {
     bytes: String,
 }
 
+// Base64 is written out here because the contract's list of dependencies is closed.
 const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 impl Serialize for Bytes {

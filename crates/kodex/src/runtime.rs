@@ -15,7 +15,10 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tracing::Instrument as _;
 
 use crate::{
-    dispatch::{self, DispatchError, DispatchOptions, Outcome, Override, ToolError, Typed},
+    dispatch::{
+        self, DispatchError, DispatchOptions, Outcome, Override, ToolError, Typed,
+        contain::contained,
+    },
     load::{self, LoadError, Plan},
     observe::{self, Doctor, Explanation, PluginMetrics, Record},
     register::{Catalog, Slot, lock},
@@ -432,16 +435,15 @@ pub(crate) async fn stop(slot: &Slot) {
     }
     slot.active.store(false, Ordering::Release);
     *lock(&slot.activation) = crate::register::Activation::Idle;
-    let stopped = match slot.plugin.deactivate() {
-        kodex_plugin::Call::Ready(result) => Ok(result),
-        kodex_plugin::Call::Pending(future) => tokio::time::timeout(RETIRE_GRACE, future).await,
-    };
-    match stopped {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => {
-            tracing::warn!(plugin = %slot.name, code = %error.code, "stopping: {error}")
-        }
-        Err(_) => tracing::warn!(plugin = %slot.name, "did not stop in time"),
+    deactivate(slot).await;
+}
+
+/// Tells a plugin to stop, whoever started it. Nobody can do anything about one that fails to.
+pub(crate) async fn deactivate(slot: &Slot) {
+    let late = ("call.timeout", "it did not stop");
+    let stopped = contained(|| slot.plugin.deactivate(), RETIRE_GRACE, late).await;
+    if let Err(error) = stopped {
+        tracing::warn!(plugin = %slot.name, code = %error.code, "stopping: {error}");
     }
 }
 

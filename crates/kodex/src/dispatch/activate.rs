@@ -3,14 +3,14 @@
 //! does not count against the hook's timeout.
 
 use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
-use kodex_plugin::{Call, Context, Failure, PluginError};
+use kodex_plugin::{Call, Context, Failure, HostError, PluginError};
 use tokio::sync::watch;
 
+use super::contain::contained;
 use crate::{
     host::PluginHost,
     register::{Activation, Slot, lock},
@@ -43,14 +43,7 @@ pub(crate) fn start(shared: &Shared, slot: &Arc<Slot>) {
         host: host.clone(),
     };
     shared.tasks.spawn(async move {
-        let result = match tokio::time::timeout(timeout, activate(&slot, &host, context)).await {
-            Ok(result) => result,
-            Err(_) => Err(PluginError::new(
-                Failure::Timeout,
-                "activate.timeout",
-                format!("the plugin did not start within {} ms", timeout.as_millis()),
-            )),
-        };
+        let result = activate(&slot, &host, context, timeout).await;
         let next = if result.is_ok() {
             Activation::Done
         } else {
@@ -64,24 +57,21 @@ pub(crate) fn start(shared: &Shared, slot: &Arc<Slot>) {
     });
 }
 
-async fn activate(slot: &Slot, host: &PluginHost, context: Context) -> Result<(), PluginError> {
+async fn activate(
+    slot: &Slot,
+    host: &PluginHost,
+    context: Context,
+    timeout: Duration,
+) -> Result<(), PluginError> {
+    let late = ("activate.timeout", "the plugin did not start");
     // A database whose journal is behind is not handed out, so the plugin is not started either.
-    if let Err(error) = host.is_ready().await {
-        return Err(PluginError::new(
-            Failure::Unavailable,
-            error.code,
-            error.message,
-        ));
-    }
-    match catch_unwind(AssertUnwindSafe(|| slot.plugin.activate(context))) {
-        Ok(Call::Ready(result)) => result,
-        Ok(Call::Pending(future)) => future.await,
-        Err(_) => Err(PluginError::new(
-            Failure::Crash,
-            "native.panicked",
-            "the plugin panicked while it was activated",
-        )),
-    }
+    let ready = Call::pending(async {
+        let refused =
+            |error: HostError| PluginError::new(Failure::Unavailable, error.code, error.message);
+        host.is_ready().await.map_err(refused)
+    });
+    contained(|| ready, timeout, late).await?;
+    contained(|| slot.plugin.activate(context), timeout, late).await
 }
 
 /// Waits until the plugin is active, starting it if nobody did.

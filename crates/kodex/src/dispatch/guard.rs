@@ -6,11 +6,10 @@
 
 use std::{
     any::Any,
-    future::{Future, poll_fn},
+    future::Future,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::{Arc, atomic::Ordering},
-    task::Poll,
     time::{Duration, Instant},
 };
 
@@ -18,7 +17,10 @@ use kodex_plugin::{Call, Deadline, Failure, Json, PluginError, Reply, Request, R
 
 use tracing::Instrument as _;
 
-use super::breaker::{BreakerState, Ended, Permit, Transition};
+use super::{
+    breaker::{BreakerState, Ended, Permit, Transition},
+    contain::caught,
+};
 use crate::{
     register::{Cell, Slot},
     runtime::Shared,
@@ -198,20 +200,13 @@ fn request<'a>(ask: &Ask<'a>, deadline: Deadline) -> Request<'a> {
 async fn finish(
     watch: Watch<'_>,
     _place: Place<'_>,
-    mut future: Answering<'_>,
+    future: Answering<'_>,
     deadline: Deadline,
     started: Instant,
 ) -> Answer {
     let shared = watch.shared;
-    let polled =
-        poll_fn(
-            |context| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
-                Ok(poll) => poll,
-                Err(panic) => Poll::Ready(Err(panicked(&*panic))),
-            },
-        );
     let left = deadline.at.saturating_duration_since(shared.clock.now());
-    let result = match tokio::time::timeout(left, polled).await {
+    let result = match tokio::time::timeout(left, caught(future)).await {
         Ok(result) => accept(shared, &watch.ask, result),
         Err(_) => Err(PluginError::new(
             Failure::Timeout,
@@ -266,7 +261,7 @@ async fn wait_then_call(shared: &Shared, ask: Ask<'_>, now: Instant) -> Answer {
 }
 
 /// The text of a caught panic.
-fn panicked(panic: &(dyn Any + Send)) -> PluginError {
+pub(super) fn panicked(panic: &(dyn Any + Send)) -> PluginError {
     let text = panic
         .downcast_ref::<&str>()
         .map(|text| (*text).to_owned())

@@ -3,6 +3,7 @@
 mod activate;
 mod breaker;
 mod combine;
+pub(crate) mod contain;
 mod error;
 mod guard;
 pub(crate) mod observed;

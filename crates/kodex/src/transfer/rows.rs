@@ -102,7 +102,7 @@ impl Copy<'_> {
         let mut n_rows = 0;
         let select = select(table, table);
         let mut cursor = self.source.open(&select, &bounds()).await?;
-        let mut tx = self.target.begin(&whole()).await?;
+        let mut tx = self.target.begin(&bounds()).await?;
         loop {
             let page = cursor.next(PAGE, &bounds()).await?;
             if page.rows.is_empty() {
@@ -238,7 +238,7 @@ fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// A page may take its time on a large table.
+/// A page may take its time on a large table, and so may the one transaction of a table.
 fn bounds() -> Bounds {
     Bounds {
         timeout: std::time::Duration::from_secs(600),
@@ -246,9 +246,4 @@ fn bounds() -> Bounds {
         bytes: 64 << 20,
         ..Bounds::default()
     }
-}
-
-/// A table is copied in one transaction, however long that is.
-fn whole() -> Bounds {
-    bounds()
 }

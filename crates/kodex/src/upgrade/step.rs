@@ -2,14 +2,13 @@
 //! log, the clock and progress, and nothing else: no model, no agent, no network.
 
 use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex},
     time::Duration,
 };
 
 use kodex_plugin::{
-    Call, Context, Deadline, Host, HostCall, HostError, Json, PluginError, PluginName, Reply,
-    Request, RequestKind,
+    Context, Deadline, Host, HostCall, HostError, Json, PluginError, PluginName, Reply, Request,
+    RequestKind,
     host::LogLevel,
     wire::store::{StepCounts, StepPayload, StepProgress, method},
 };
@@ -18,6 +17,7 @@ use tokio::sync::mpsc;
 
 use super::{UpgradeEvent, plan::OnePlugin};
 use crate::{
+    dispatch::contain::contained,
     host::{Database, PluginHost},
     register::lock,
     runtime::Shared,
@@ -91,12 +91,12 @@ impl<'a> Stepping<'a> {
         }
     }
 
-    fn call<'b>(
-        &'b self,
-        step: &'b Step,
-        payload: &'b Json,
+    async fn call(
+        &self,
+        step: &Step,
+        payload: &Json,
         timeout: Duration,
-    ) -> impl Future<Output = Result<Reply, PluginError>> + 'b {
+    ) -> Result<Reply, PluginError> {
         let at = self.shared.clock.now() + timeout;
         let request = Request {
             kind: RequestKind::Step,
@@ -104,28 +104,9 @@ impl<'a> Stepping<'a> {
             payload,
             deadline: Deadline { at, timeout },
         };
-        let plugin = self.one.slot.plugin.clone();
-        async move {
-            let call = catch_unwind(AssertUnwindSafe(|| plugin.call(request)));
-            let answer = async {
-                match call {
-                    Ok(Call::Ready(result)) => result,
-                    Ok(Call::Pending(future)) => future.await,
-                    Err(_) => Err(PluginError::new(
-                        kodex_plugin::Failure::Crash,
-                        "native.panicked",
-                        "the plugin panicked in the data step",
-                    )),
-                }
-            };
-            let late = || {
-                let text = format!("the data step did not end within {} s", timeout.as_secs());
-                PluginError::new(kodex_plugin::Failure::Timeout, "call.timeout", text)
-            };
-            tokio::time::timeout(timeout, answer)
-                .await
-                .unwrap_or_else(|_| Err(late()))
-        }
+        let plugin = &self.one.slot.plugin;
+        let late = ("call.timeout", "the data step did not end");
+        contained(|| plugin.call(request), timeout, late).await
     }
 
     async fn activated(&mut self) -> Result<Arc<StepHost>, HostError> {
@@ -143,21 +124,8 @@ impl<'a> Stepping<'a> {
             host: host.clone(),
         };
         let timeout = self.shared.guard.activation_timeout;
-        let started =
-            match slot.plugin.activate(context) {
-                Call::Ready(result) => result,
-                Call::Pending(future) => tokio::time::timeout(timeout, future)
-                    .await
-                    .unwrap_or_else(|_| {
-                        let text =
-                            format!("the plugin did not start within {} ms", timeout.as_millis());
-                        Err(PluginError::new(
-                            kodex_plugin::Failure::Timeout,
-                            "activate.timeout",
-                            text,
-                        ))
-                    }),
-            };
+        let late = ("activate.timeout", "the plugin did not start");
+        let started = contained(|| slot.plugin.activate(context), timeout, late).await;
         started.map_err(of_plugin)?;
         self.host = Some(host.clone());
         Ok(host)
@@ -165,15 +133,8 @@ impl<'a> Stepping<'a> {
 
     /// Stops the plugin, if it was started.
     pub(super) async fn end(self) {
-        if self.host.is_none() {
-            return;
-        }
-        let stopped = match self.one.slot.plugin.deactivate() {
-            Call::Ready(result) => result,
-            Call::Pending(future) => future.await,
-        };
-        if let Err(error) = stopped {
-            tracing::warn!(plugin = %self.one.name, code = %error.code, "stopping: {error}");
+        if self.host.is_some() {
+            crate::runtime::deactivate(&self.one.slot).await;
         }
     }
 }

@@ -221,6 +221,8 @@ async fn the_door_for_rust_rolls_back_what_is_dropped() {
             .expect("inserts");
         drop(begun);
         let begun = db.begin().await.expect("the writer is free again");
+        let inner = begun.begin().await.expect_err("a second one would wait");
+        assert_eq!(inner.code, "db.transaction");
         begun
             .execute("INSERT INTO notes VALUES (?, ?)", json!([2, "kept"]))
             .await
@@ -271,6 +273,35 @@ async fn the_door_for_rust_rolls_back_what_is_dropped() {
         }
         assert_eq!(sizes.iter().sum::<usize>(), 26, "{sizes:?}");
         assert!(sizes.iter().all(|size| *size <= 10), "{sizes:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_hold_texts_that_grow_as_json() {
+    for store in stores().await.all {
+        let (runtime, _) = ready(&store).await;
+        for id in [1, 2] {
+            let params = json!({"sql": "INSERT INTO notes VALUES (?, ?)", "params": [id, "\n".repeat(400_000)]});
+            assert_eq!(
+                ask(&runtime, "notes", "db/query", params).await["changed"],
+                1
+            );
+        }
+        let sql = "SELECT id, text FROM notes ORDER BY id";
+        let mut page = ask(
+            &runtime,
+            "notes",
+            "db/query",
+            json!({"sql": sql, "page": 10}),
+        )
+        .await;
+        let mut ids = Vec::new();
+        while let Some(rows) = page["rows"].as_array().filter(|rows| !rows.is_empty()) {
+            ids.extend(rows.iter().map(|row| row[0].clone()));
+            let next = json!({"cursor": page["cursor"], "page": 10});
+            page = ask(&runtime, "notes", "db/fetch", next).await;
+        }
+        assert_eq!(ids, [1, 2], "{:.200}", page.to_string());
     }
 }
 

@@ -185,6 +185,16 @@ async fn a_step_that_raises_stops_the_plugins_after_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_step_that_panics_is_a_failed_step() {
+    for store in stores().await.all {
+        let tasks = Asking::new("tasks", FILES).step("0002_backfill", |_, _| panic!("on purpose"));
+        let runtime = runtime(Some(&store), [Arc::new(tasks)]).await;
+        let error = upgrade(&runtime).await.expect_err("it panics");
+        assert_eq!(error.code(), "native.panicked");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_reply_that_is_no_counters_is_named() {
     for store in stores().await.all {
         let tasks = Asking::new("tasks", FILES)
