@@ -231,6 +231,17 @@ pub enum StoreError {
         key: String,
     },
 
+    /// A job that no engine may see.
+    #[error("plugin {plugin}: the job's {field} {problem}; nothing was stored")]
+    BadJob {
+        /// Whose job it is.
+        plugin: PluginName,
+        /// Which field.
+        field: &'static str,
+        /// What is wrong with it.
+        problem: String,
+    },
+
     /// A row of a ledger that no Kodex wrote.
     #[error(
         "plugin {plugin}: the ledger row {id:?} is malformed: {problem}; restore the ledger from a backup"
@@ -338,6 +349,14 @@ pub const CODES: &[Code] = &[
         "Savepoint or transaction calls that do not pair.",
     ),
     (
+        "db.too_many_open",
+        "The plugin has too many transactions open. Commit or roll back before beginning another.",
+    ),
+    (
+        "call.ended",
+        "The plugin asked for something in the name of a call that is over. Finish such work before answering.",
+    ),
+    (
         "state.key",
         "A state key is blank, too long or holds a NUL.",
     ),
@@ -351,6 +370,10 @@ pub const CODES: &[Code] = &[
     (
         "state.lease_lost",
         "The lock is no longer held under this token; nothing was changed.",
+    ),
+    (
+        "job.invalid",
+        "A job has a field that is blank, too long, too large or out of bounds; the message names it. Nothing was stored.",
     ),
     (
         "ledger.malformed",
@@ -421,6 +444,7 @@ impl StoreError {
             Self::TooManyKeys { .. } => "state.too_many_keys",
             Self::Locked { .. } => "state.locked",
             Self::LeaseLost { .. } => "state.lease_lost",
+            Self::BadJob { .. } => "job.invalid",
             Self::LedgerMalformed { .. } => "ledger.malformed",
             Self::LedgerMoved { .. } => "ledger.moved",
             Self::Internal(_) => "store.internal",

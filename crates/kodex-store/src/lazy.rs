@@ -7,9 +7,13 @@ use kodex_plugin::PluginName;
 use tokio::sync::OnceCell;
 
 use crate::{
-    Access, Applied, Engine, Finding, Ledger, Namespace, State, Step, Store, StoreError, Table,
-    Work,
+    Access, Applied, Engine, Finding, Ledger, Namespace, Queue, State, Step, Store, StoreError,
+    Table, Work,
     journal::Progress,
+    queue::{
+        Added, Cancelled, Claim, Claimed, Count, Effect, End, Filter, Job, JobLease, LogLine,
+        LoggedLine, NewJob, Recover, Recovered, Renewed,
+    },
     state::{Entry, Key, Lease, Write, Written},
 };
 
@@ -73,6 +77,10 @@ impl Store for LazyStore {
     }
 
     fn ledger(&self) -> &dyn Ledger {
+        self
+    }
+
+    fn queue(&self) -> &dyn Queue {
         self
     }
 
@@ -202,5 +210,96 @@ impl Ledger for LazyStore {
 
     fn rename<'a>(&'a self, from: &'a PluginName, to: &'a PluginName) -> Work<'a, ()> {
         Box::pin(async move { self.store().await?.ledger().rename(from, to).await })
+    }
+}
+
+impl Queue for LazyStore {
+    fn add<'a>(&'a self, jobs: &'a [NewJob<'a>]) -> Work<'a, Vec<Added>> {
+        Box::pin(async move { self.store().await?.queue().add(jobs).await })
+    }
+
+    fn claim<'a>(&'a self, claim: &'a Claim<'a>) -> Work<'a, Vec<Claimed>> {
+        Box::pin(async move { self.store().await?.queue().claim(claim).await })
+    }
+
+    fn renew<'a>(&'a self, leases: &'a [JobLease], lease_ms: u64) -> Work<'a, Vec<Renewed>> {
+        Box::pin(async move { self.store().await?.queue().renew(leases, lease_ms).await })
+    }
+
+    fn end<'a>(&'a self, ends: &'a [End<'a>]) -> Work<'a, Vec<bool>> {
+        Box::pin(async move { self.store().await?.queue().end(ends).await })
+    }
+
+    fn effect<'a>(
+        &'a self,
+        lease: &'a JobLease,
+        key: &'a str,
+        value: &'a serde_json::value::RawValue,
+    ) -> Work<'a, Effect> {
+        Box::pin(async move { self.store().await?.queue().effect(lease, key, value).await })
+    }
+
+    fn log<'a>(&'a self, lease: &'a JobLease, lines: &'a [LogLine]) -> Work<'a, ()> {
+        Box::pin(async move { self.store().await?.queue().log(lease, lines).await })
+    }
+
+    fn logs<'a>(&'a self, id: &'a str, after: u64, limit: usize) -> Work<'a, Vec<LoggedLine>> {
+        Box::pin(async move { self.store().await?.queue().logs(id, after, limit).await })
+    }
+
+    fn cancel<'a>(&'a self, id: &'a str) -> Work<'a, Cancelled> {
+        Box::pin(async move { self.store().await?.queue().cancel(id).await })
+    }
+
+    fn revive<'a>(&'a self, id: &'a str) -> Work<'a, Option<bool>> {
+        Box::pin(async move { self.store().await?.queue().revive(id).await })
+    }
+
+    fn find<'a>(&'a self, id: &'a str) -> Work<'a, Option<Job>> {
+        Box::pin(async move { self.store().await?.queue().find(id).await })
+    }
+
+    fn list<'a>(&'a self, filter: &'a Filter<'a>) -> Work<'a, Vec<Job>> {
+        Box::pin(async move { self.store().await?.queue().list(filter).await })
+    }
+
+    fn counts(&self) -> Work<'_, Vec<Count>> {
+        Box::pin(async move { self.store().await?.queue().counts().await })
+    }
+
+    fn n_living<'a>(&'a self, queue: &'a str, plugin: &'a PluginName, limit: u64) -> Work<'a, u64> {
+        Box::pin(async move {
+            self.store()
+                .await?
+                .queue()
+                .n_living(queue, plugin, limit)
+                .await
+        })
+    }
+
+    fn recover<'a>(&'a self, recover: &'a Recover<'a>) -> Work<'a, Vec<Recovered>> {
+        Box::pin(async move { self.store().await?.queue().recover(recover).await })
+    }
+
+    fn prune(&self, ended_before_ms: u64, limit: usize) -> Work<'_, u64> {
+        Box::pin(async move {
+            self.store()
+                .await?
+                .queue()
+                .prune(ended_before_ms, limit)
+                .await
+        })
+    }
+
+    fn next_at<'a>(&'a self, queue: &'a str) -> Work<'a, Option<u64>> {
+        Box::pin(async move { self.store().await?.queue().next_at(queue).await })
+    }
+
+    fn now_ms(&self) -> Work<'_, u64> {
+        Box::pin(async move { self.store().await?.queue().now_ms().await })
+    }
+
+    fn hints(&self) -> Work<'_, tokio::sync::watch::Receiver<u64>> {
+        Box::pin(async move { self.store().await?.queue().hints().await })
     }
 }

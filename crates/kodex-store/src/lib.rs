@@ -1,7 +1,7 @@
 //! SQL for plugins, on SQLite and on Postgres.
 //!
 //! A [`Store`] is one place where Kodex keeps what plugins own: a [`Namespace`] of tables each, small
-//! values by key ([`State`]) and the ledger of applied migrations ([`Ledger`]). The two engines
+//! values by key ([`State`]), the ledger of applied migrations ([`Ledger`]) and durable work ([`Queue`]). The two engines
 //! mirror each other file by file and pass one suite (feature `suite`).
 //!
 //! What keeps plugins apart is the engine, never a look at the SQL text: on SQLite a database file of
@@ -11,10 +11,12 @@
 //! plugin.
 
 pub mod bounds;
+pub mod door;
 pub mod error;
 pub mod journal;
 pub mod lazy;
 pub mod place;
+pub mod queue;
 pub mod state;
 pub mod statement;
 pub mod store;
@@ -28,10 +30,12 @@ pub mod sqlite;
 pub mod suite;
 
 pub use bounds::Bounds;
+pub use door::Door;
 pub use error::StoreError;
 pub use journal::{Applied, Ledger, Step};
 pub use lazy::LazyStore;
 pub use place::Place;
+pub use queue::Queue;
 pub use state::State;
 pub use statement::Statement;
 pub use store::{Access, Cursor, Engine, Finding, Namespace, Store, Table, Transaction, Work};

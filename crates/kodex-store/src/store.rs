@@ -4,7 +4,7 @@ use std::{future::Future, pin::Pin, sync::Arc};
 
 use kodex_plugin::PluginName;
 
-use crate::{Bounds, Column, Ledger, Rows, State, Statement, StoreError};
+use crate::{Bounds, Column, Ledger, Queue, Rows, State, Statement, StoreError};
 
 /// A pending answer of the store. Dropping it cancels what has not happened yet: a statement that is
 /// running in the engine is stopped there.
@@ -63,6 +63,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// The ledgers of applied steps.
     fn ledger(&self) -> &dyn Ledger;
+
+    /// Durable work.
+    fn queue(&self) -> &dyn Queue;
 
     /// Every plugin that has a namespace or state here, in byte order.
     fn plugins(&self) -> Work<'_, Vec<PluginName>>;

@@ -16,6 +16,7 @@ mod namespace;
 mod open;
 mod param;
 mod pool;
+mod queue;
 mod rename;
 mod roles;
 mod state;
@@ -42,6 +43,7 @@ use self::{
     namespace::PgNamespace,
     open::{Seal, Server, Tries},
     pool::{Arg, Line, Lines, NoLine, Shared, Trouble},
+    queue::PgQueue,
     roles::{Home, Part},
     state::PgState,
     tasks::Tasks,
@@ -120,6 +122,7 @@ pub struct PgStore {
     inner: Arc<Inner>,
     state: PgState,
     ledger: PgLedger,
+    queue: PgQueue,
 }
 
 impl fmt::Debug for PgStore {
@@ -201,6 +204,9 @@ impl PgStore {
         Ok(Self {
             state: PgState::new(Arc::clone(&inner)),
             ledger: PgLedger::new(Arc::clone(&inner)),
+            queue: PgQueue {
+                hints: tokio::sync::watch::Sender::new(0),
+            },
             inner,
         })
     }
@@ -524,6 +530,10 @@ impl Store for PgStore {
 
     fn ledger(&self) -> &dyn Ledger {
         &self.ledger
+    }
+
+    fn queue(&self) -> &dyn crate::Queue {
+        &self.queue
     }
 
     fn plugins(&self) -> Work<'_, Vec<PluginName>> {

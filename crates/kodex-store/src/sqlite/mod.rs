@@ -23,6 +23,7 @@ mod guard;
 mod ledger;
 mod namespace;
 mod open;
+mod queue;
 mod rename;
 mod run;
 mod state;

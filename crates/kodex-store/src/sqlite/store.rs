@@ -22,6 +22,7 @@ use super::{
     ledger::Ledgers,
     namespace::Space,
     open::{Site, check_engine, meta},
+    queue::Jobs,
     rename,
     state::Values,
     tables,
@@ -90,6 +91,7 @@ pub struct SqliteStore {
     place: String,
     values: Values,
     ledgers: Ledgers,
+    jobs: Jobs,
 }
 
 /// What the parts of a store share.
@@ -144,6 +146,9 @@ impl SqliteStore {
                 group: Group::default(),
             },
             ledgers: Ledgers(Arc::clone(&inner)),
+            jobs: Jobs {
+                hints: tokio::sync::watch::Sender::new(0),
+            },
             inner,
         })
     }
@@ -257,6 +262,10 @@ impl Store for SqliteStore {
 
     fn ledger(&self) -> &dyn Ledger {
         &self.ledgers
+    }
+
+    fn queue(&self) -> &dyn crate::Queue {
+        &self.jobs
     }
 
     fn plugins(&self) -> Work<'_, Vec<PluginName>> {

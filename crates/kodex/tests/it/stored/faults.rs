@@ -84,6 +84,10 @@ impl Store for Faulty {
     fn ledger(&self) -> &dyn Ledger {
         self
     }
+    fn queue(&self) -> &dyn kodex::store::Queue {
+        self.inner.queue()
+    }
+
     fn plugins(&self) -> Work<'_, Vec<PluginName>> {
         self.pass(self.inner.plugins())
     }
