@@ -110,20 +110,12 @@ const RUNTIME: &[(&str, &str)] = &[
         "The plugin failed so often that it is left alone for a while. Mend the failure that `kodex doctor` shows; the breaker closes when an answer is good again.",
     ),
     (
-        "call.ended",
-        "The plugin asked for something in the name of a call that is over. Finish such work before answering.",
-    ),
-    (
         "call.timeout",
         "The plugin did not answer in time. Make it faster, or give the hook or tool a longer `timeout`.",
     ),
     (
         "config.plugin.unknown",
         "The configuration speaks of a plugin that was not found. Correct the name, or remove the table.",
-    ),
-    (
-        "db.too_many_open",
-        "The plugin has too many transactions open. Commit or roll back before beginning another.",
     ),
     (
         "db.undeclared",

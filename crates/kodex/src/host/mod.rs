@@ -12,8 +12,10 @@ use kodex_plugin::{
     host::LogLevel,
     wire::{Now, method, store::method as store_method},
 };
-use kodex_store::{Store, StoreError};
-use serde::{Serialize, de::DeserializeOwned};
+use kodex_store::{
+    Store, StoreError,
+    door::{read, written},
+};
 
 use crate::{register::Slot, runtime::Shared};
 
@@ -134,18 +136,6 @@ fn undeclared(plugin: &PluginName) -> HostError {
     HostError::new("db.undeclared", text)
 }
 
-fn read<T: DeserializeOwned>(method: &str, params: &Json) -> Result<T, HostError> {
-    params
-        .to()
-        .map_err(|error| HostError::new("params.invalid", format!("{method}: {error}")))
-}
-
-fn written(result: &impl Serialize) -> Result<Json, HostError> {
-    let raw = serde_json::value::to_raw_value(result);
-    raw.map(Json::checked)
-        .map_err(|error| HostError::new("internal", error.to_string()))
-}
-
 fn refused(error: StoreError) -> HostError {
-    HostError::new(error.code(), error.to_string())
+    error.into()
 }
