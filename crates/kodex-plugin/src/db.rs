@@ -307,6 +307,12 @@ impl Pages {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rows(DbRows);
 
+impl From<DbRows> for Rows {
+    fn from(rows: DbRows) -> Self {
+        Self(rows)
+    }
+}
+
 impl Rows {
     /// How many rows there are.
     #[must_use]

@@ -22,6 +22,7 @@
 //! ```
 #![warn(missing_docs)]
 
+pub mod agent;
 pub mod capability;
 pub mod clock;
 mod codes;
@@ -31,6 +32,7 @@ pub mod diagnostic;
 pub mod error;
 pub mod hook;
 pub mod host;
+pub mod job;
 pub mod json;
 pub mod limits;
 pub mod manifest;

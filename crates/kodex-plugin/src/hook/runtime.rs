@@ -48,6 +48,9 @@ hook! {
 pub struct Beat {
     /// The host's time, in milliseconds since 1970-01-01 UTC.
     pub now_unix_ms: u64,
+    /// The right to ask for agent runs, until this call is over.
+    #[serde(default)]
+    pub ticket: u64,
 }
 
 /// What a plugin did in a heartbeat.

@@ -5,6 +5,7 @@
 mod frame;
 pub mod store;
 mod v1;
+pub mod work;
 
 pub use frame::{
     ErrorDetail, ErrorObject, Frame, FrameError, Id, parse, write_error, write_notification,

@@ -9,7 +9,9 @@ use crate::{Json, RequestKind, host::LogLevel};
 pub const CONTRACT_VERSION: u32 = 1;
 
 /// Optional parts of the contract that the host supports. A worker uses only what both sides name.
-pub const HOST_FEATURES: &[&str] = &["cancel", "clock", "db", "log", "state", "step"];
+pub const HOST_FEATURES: &[&str] = &[
+    "agent", "cancel", "clock", "db", "job", "log", "state", "step",
+];
 
 /// Method names.
 pub mod method {
