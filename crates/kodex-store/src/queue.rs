@@ -5,6 +5,9 @@
 //! from a holder that has lost its lease changes nothing. Time is the store's clock, so nodes need not
 //! agree about it.
 //!
+//! A lease is held while its token is the job's last one, the job is running and the end of the lease has not
+//! come. Whoever lost it by time has lost it, also before anybody noticed.
+//!
 //! What a job means, how often it is tried and how long it waits in between is the runtime's business; the
 //! store keeps the counts and obeys.
 //!
@@ -17,6 +20,8 @@
 //!      ▲                                        revive (by people)               │
 //!      └─────────────────────────────────────────────────────────────────────────┘
 //! ```
+
+use std::borrow::Cow;
 
 use kodex_plugin::PluginName;
 use serde_json::value::RawValue;
@@ -37,20 +42,34 @@ pub const N_TOGETHER: usize = 1_000;
 pub const LOG_BYTES: usize = 1 << 20;
 /// Longest line of a job's log, in bytes; longer ones are cut.
 pub const LINE_BYTES: usize = 8 << 10;
-/// Shortest and longest lease, in milliseconds.
+/// Shortest and longest lease, in milliseconds; others are brought into it.
 pub const LEASE_MS: std::ops::RangeInclusive<u64> = 100..=86_400_000;
+
+/// Why a row was buried that cannot be read.
+pub const MALFORMED: &str = "malformed";
+/// Why a job is dead whose attempts were used up.
+pub const ATTEMPTS_EXHAUSTED: &str = "attempts_exhausted";
+/// Why a job is dead that grew too old.
+pub const EXPIRED: &str = "expired";
+/// Why a job is dead whose lease ran out too often.
+pub const POISON: &str = "poison";
+/// Why a job ended that somebody asked to end.
+pub const CANCELLED: &str = "cancelled";
+/// Why the last attempt of a job failed whose lease ran out.
+pub const LEASE_RAN_OUT: &str = "lease_ran_out";
 
 /// The jobs of all plugins. Every method is atomic.
 pub trait Queue: Send + Sync {
     /// Adds jobs in one transaction, in order: all of them or, with an error, none. A job that is there
-    /// already, by its id or by the unique key of a living one, is reported and left as [`Unique`] says.
-    /// At most [`N_TOGETHER`].
+    /// already, by its id or by the unique key of a living one, is reported and left as [`Unique`] says; one
+    /// with its id is never changed. At most [`N_TOGETHER`].
     fn add<'a>(&'a self, jobs: &'a [NewJob<'a>]) -> Work<'a, Vec<Added>> {
         absent()
     }
 
     /// Takes due jobs: urgent ones first, then the longest due, then by id. In one lane at most one job
-    /// is running at any time, and of a capped plugin no more than its cap, over all nodes.
+    /// is running at any time, and of a capped plugin no more than its cap, over all queues and nodes; what
+    /// runs counts until it is ended or taken back. Jobs that are too old are left to [`Queue::recover`].
     ///
     /// A row that cannot be read does not stop the claim: it is ended as dead with reason `malformed`.
     fn claim<'a>(&'a self, claim: &'a Claim<'a>) -> Work<'a, Vec<Claimed>> {
@@ -64,12 +83,16 @@ pub trait Queue: Send + Sync {
 
     /// Ends claims in one transaction; one answer for each, in order: whether it was still held under
     /// this token, and so whether it took effect.
+    ///
+    /// A job that somebody asked to end does not go on: [`Ending::Retry`], [`Ending::GoOn`],
+    /// [`Ending::Release`] and [`Ending::Block`] make it cancelled.
     fn end<'a>(&'a self, ends: &'a [End<'a>]) -> Work<'a, Vec<bool>> {
         absent()
     }
 
     /// Remembers that an effect of a job has happened, under its lease: the first to say so gets
-    /// [`Effect::First`]; everyone after it, in later attempts too, the value that the first gave.
+    /// [`Effect::First`]; everyone after it, in later attempts and generations too, the value that the first
+    /// gave.
     fn effect<'a>(
         &'a self,
         lease: &'a JobLease,
@@ -79,7 +102,7 @@ pub trait Queue: Send + Sync {
         absent()
     }
 
-    /// Adds lines to the log of a job, under its lease.
+    /// Adds lines to the log of a job, under its lease; from a holder that lost it nothing is kept.
     fn log<'a>(&'a self, lease: &'a JobLease, lines: &'a [LogLine]) -> Work<'a, ()> {
         absent()
     }
@@ -95,18 +118,20 @@ pub trait Queue: Send + Sync {
         absent()
     }
 
-    /// Makes a job pending again that has ended, or is blocked: a new generation, with its counts at zero
-    /// and its tokens going on. None when there is no such job; false when it is pending or running.
+    /// Makes a job pending again that has ended, or is blocked: a new generation, due now, with its counts at
+    /// zero, its age counted anew and its tokens going on; result and reason go, checkpoint, log and effects
+    /// stay. None when there is no such job; false when it is pending or running, or when a living one has
+    /// its unique key.
     fn revive<'a>(&'a self, id: &'a str) -> Work<'a, Option<bool>> {
         absent()
     }
 
-    /// One job.
+    /// One job. [`StoreError::Damaged`] when its row cannot be read.
     fn find<'a>(&'a self, id: &'a str) -> Work<'a, Option<Job>> {
         absent()
     }
 
-    /// Jobs, newest first.
+    /// Jobs, newest first and then by id from the last; rows that cannot be read are left out.
     fn list<'a>(&'a self, filter: &'a Filter<'a>) -> Work<'a, Vec<Job>> {
         absent()
     }
@@ -133,7 +158,8 @@ pub trait Queue: Send + Sync {
     }
 
     /// When the next job of a queue becomes due that is not due yet, and when the next lease of it ends;
-    /// the earlier of the two, in milliseconds since 1970-01-01 UTC.
+    /// the earlier of the two, in milliseconds since 1970-01-01 UTC. A lease that ran out and was not taken
+    /// back yet counts with its end.
     fn next_at<'a>(&'a self, queue: &'a str) -> Work<'a, Option<u64>> {
         absent()
     }
@@ -144,7 +170,7 @@ pub trait Queue: Send + Sync {
     }
 
     /// Changes when there may be something to claim: after an `add` of due jobs, the end of a job in a lane,
-    /// a revival; on Postgres also those of other nodes, where the server has NOTIFY. A hint: one may be
+    /// a retry without a wait, a revival; on Postgres also those of other nodes, where the server has NOTIFY. A hint: one may be
     /// missing, so whoever waits on it also looks from time to time.
     fn hints(&self) -> Work<'_, watch::Receiver<u64>>;
 }
@@ -332,7 +358,7 @@ pub enum Ending<'a> {
     /// It ended because somebody asked for that.
     Cancelled(Reason<'a>),
     /// This attempt failed; another one follows, unless this was the last: then it is dead with reason
-    /// `attempts_exhausted`.
+    /// [`ATTEMPTS_EXHAUSTED`] and the text of this one.
     Retry {
         /// Why it failed.
         reason: Reason<'a>,
@@ -471,7 +497,7 @@ pub struct Job {
     pub expires_at_ms: Option<u64>,
     /// When it was taken last.
     pub started_at_ms: Option<u64>,
-    /// When it ended or was blocked.
+    /// When it ended or was blocked; none once it was revived.
     pub ended_at_ms: Option<u64>,
     /// Attempts that counted, the running one included.
     pub attempt: u32,
@@ -485,11 +511,11 @@ pub struct Job {
     pub generation: u32,
     /// The token of the last lease.
     pub token: u64,
-    /// Who holds it.
+    /// Who holds it; only while it is running.
     pub holder: Option<String>,
-    /// Until when.
+    /// Until when; only while it is running.
     pub until_ms: Option<u64>,
-    /// Somebody asked for its end.
+    /// Somebody asked for its end; only while it is running.
     pub cancel: bool,
 }
 
@@ -536,14 +562,15 @@ pub enum Cancelled {
 
 /// How jobs are taken back. In this order: asked to end: cancelled. Too old: dead, `expired` (pending and
 /// blocked ones too). Lease ran out `max_crashes` times: dead, `poison`. Attempts used up: dead,
-/// `attempts_exhausted`. Otherwise pending again after the pause for its number of crashes.
+/// `attempts_exhausted`. Otherwise pending again after the pause for its number of crashes, with the reason
+/// `lease_ran_out`. Those whose lease ran out come first; their crash counts in each of these cases.
 #[derive(Debug, Clone, Copy)]
 pub struct Recover<'a> {
     /// How many at most.
     pub limit: usize,
     /// How often a lease may run out before the job is taken for what kills its processes.
     pub max_crashes: u32,
-    /// Pauses by the number of crashes, in milliseconds; the last one holds for all further.
+    /// Pauses by the number of crashes, in milliseconds; the last one holds for all further. None is no pause.
     pub pauses_ms: &'a [u64],
 }
 
@@ -628,23 +655,28 @@ pub fn check_new(job: &NewJob<'_>) -> Result<(), StoreError> {
         ("unique_key", job.unique_key),
     ];
     for (field, text) in names {
-        let Some(text) = text else { continue };
-        let problem = if text.trim().is_empty() {
-            "is blank".to_owned()
-        } else if text.chars().count() > NAME_CHARS {
-            format!("is longer than {NAME_CHARS} characters")
-        } else if text.contains('\0') {
-            "holds a NUL character".to_owned()
-        } else {
-            continue;
-        };
-        return Err(bad(job.plugin, field, problem));
+        if let Some(text) = text {
+            check_name(job.plugin, field, text)?;
+        }
     }
     check_payload(job.plugin, "payload", job.payload)?;
     if job.max_attempts == 0 {
         return Err(bad(job.plugin, "max_attempts", "is 0".to_owned()));
     }
     Ok(())
+}
+
+fn check_name(plugin: &PluginName, field: &'static str, text: &str) -> Result<(), StoreError> {
+    let problem = if text.trim().is_empty() {
+        "is blank".to_owned()
+    } else if text.chars().count() > NAME_CHARS {
+        format!("is longer than {NAME_CHARS} characters")
+    } else if text.contains('\0') {
+        "holds a NUL character".to_owned()
+    } else {
+        return Ok(());
+    };
+    Err(bad(plugin, field, problem))
 }
 
 /// Refuses payloads, checkpoints and results that are too large.
@@ -665,6 +697,61 @@ pub fn check_payload(
         return Err(bad(plugin, field, "holds a NUL character".to_owned()));
     }
     Ok(())
+}
+
+/// Refuses keys of effects that no engine may see.
+///
+/// # Errors
+/// As [`check_new`].
+pub fn check_effect(plugin: &PluginName, key: &str, value: &RawValue) -> Result<(), StoreError> {
+    check_name(plugin, "effect's key", key)?;
+    check_payload(plugin, "effect's value", value)
+}
+
+/// Refuses more jobs in one call than are allowed.
+///
+/// # Errors
+/// As [`check_new`].
+pub fn check_many(jobs: &[NewJob<'_>]) -> Result<(), StoreError> {
+    match jobs.get(N_TOGETHER) {
+        None => jobs.iter().try_for_each(check_new),
+        Some(job) => Err(bad(
+            job.plugin,
+            "place in the call",
+            format!("comes after {N_TOGETHER} others; add them in several calls"),
+        )),
+    }
+}
+
+/// A lease's length as it is given.
+#[must_use]
+pub fn lease_of(lease_ms: u64) -> u64 {
+    lease_ms.clamp(*LEASE_MS.start(), *LEASE_MS.end())
+}
+
+/// A reason's text as it is kept: cut at [`REASON_CHARS`], and without NUL characters, which Postgres has not.
+#[must_use]
+pub fn kept_reason(text: &str) -> Cow<'_, str> {
+    let end = text
+        .char_indices()
+        .nth(REASON_CHARS)
+        .map_or(text.len(), |(at, _)| at);
+    legible(&text[..end])
+}
+
+/// A line of a log as it is kept: cut at [`LINE_BYTES`], and without NUL characters.
+#[must_use]
+pub fn kept_line(text: &str) -> Cow<'_, str> {
+    legible(&text[..text.floor_char_boundary(LINE_BYTES)])
+}
+
+/// NUL gives way to a character of the same length, so that a cut text stays within its bytes.
+fn legible(text: &str) -> Cow<'_, str> {
+    if text.contains('\0') {
+        Cow::Owned(text.replace('\0', "?"))
+    } else {
+        Cow::Borrowed(text)
+    }
 }
 
 fn bad(plugin: &PluginName, field: &'static str, problem: String) -> StoreError {
