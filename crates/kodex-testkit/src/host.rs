@@ -44,7 +44,8 @@ pub struct Asked {
 ///
 /// It answers from the table that [`FakeHost::answer`] and [`FakeHost::refuse`] fill, then `clock/now`
 /// from its [`HandClock`] and `state/*` from memory with a host's rules on the same clock, and
-/// everything else with [`HostError::unknown_method`].
+/// everything else with [`HostError::unknown_method`]. With the feature `sql` it also answers `db/*`,
+/// from a real database that `FakeHost::upgrade` makes.
 ///
 /// ```
 /// use kodex_plugin::{Host, Json, host::LogLevel};
@@ -65,6 +66,8 @@ pub struct FakeHost {
     answers: Arc<Mutex<BTreeMap<String, Answer>>>,
     seen: Arc<Mutex<Seen>>,
     values: Arc<Mutex<Values>>,
+    #[cfg(feature = "sql")]
+    pub(crate) database: Arc<std::sync::OnceLock<crate::sql::Database>>,
 }
 
 #[derive(Default)]
@@ -220,7 +223,7 @@ impl FakeHost {
         self.seen().n_dropped
     }
 
-    fn record(&self, method: &str, params: &Json) {
+    pub(crate) fn record(&self, method: &str, params: &Json) {
         let mut seen = self.seen();
         if seen.asked.len() < KEPT {
             seen.asked.push(Asked {
@@ -276,8 +279,20 @@ impl Host for FakeHost {
         // does nothing.
         Box::pin(async move {
             self.record(method, &params);
+            #[cfg(feature = "sql")]
+            if method.starts_with("db/") && !self.answers().contains_key(method) {
+                let database = self.database.get().ok_or_else(crate::sql::behind)?;
+                return database.serve(method, &params).await;
+            }
             self.reply(method, &params)
         })
+    }
+
+    #[cfg(feature = "sql")]
+    fn ended(&self, number: u64) {
+        if let Some(database) = self.database.get() {
+            database.door.ended(number);
+        }
     }
 
     fn log(&self, level: LogLevel, message: &str, fields: &Json) {

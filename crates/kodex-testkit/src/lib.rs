@@ -5,9 +5,10 @@
 //! - [`call_hook`], [`call_tool`] and [`activate`] call a plugin without an async runtime.
 //! - [`capture`] turns a panic into a value.
 //! - [`PluginSuite`] runs the checks that every plugin should pass and lists what it finds.
+//! - With the feature `sql`, [`FakeHost`] keeps the plugin's tables too, in a real database.
 //!
-//! It starts no process, opens no socket and reads no file; a plugin that lives in a process of its
-//! own is tested through the runtime.
+//! It starts no process, opens no socket and reads no file besides that database; a plugin that lives
+//! in a process of its own is tested through the runtime.
 //!
 //! ```
 //! use kodex_plugin::{Define, Json, Reply};
@@ -32,6 +33,8 @@ mod call;
 mod capture;
 mod clock;
 mod host;
+#[cfg(feature = "sql")]
+mod sql;
 mod suite;
 mod values;
 
@@ -39,4 +42,6 @@ pub use call::{CALL_LIMIT, activate, block_on, call_hook, call_tool, finish};
 pub use capture::{Panicked, capture};
 pub use clock::HandClock;
 pub use host::{Asked, FakeHost, LogLine};
+#[cfg(feature = "sql")]
+pub use sql::AppliedStep;
 pub use suite::PluginSuite;

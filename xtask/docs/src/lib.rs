@@ -15,3 +15,4 @@ macro_rules! page {
 
 page!(Readme, "README.md");
 page!(EmbedGuide, "docs/guides/embed.md");
+page!(DatabaseGuide, "docs/guides/database.md");

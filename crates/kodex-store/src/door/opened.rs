@@ -102,18 +102,29 @@ impl Opened {
 
     /// What is open under a number. A cursor's time begins anew.
     pub(super) fn find(&self, number: u64) -> Result<(Thing, Arc<Notify>), HostError> {
-        let found = self.entries().get_mut(&number).map(|entry| {
+        let now = self.now();
+        let mut entries = self.entries();
+        let living = entries
+            .get_mut(&number)
+            .filter(|entry| entry.until.is_none_or(|until| until > now));
+        if let Some(entry) = living {
             if matches!(entry.thing, Thing::Cursor(_)) {
-                entry.until = Some(self.now() + CURSOR_IDLE);
+                entry.until = Some(now + CURSOR_IDLE);
             }
-            (entry.thing.clone(), entry.closed.clone())
-        });
-        found.ok_or_else(|| self.unknown(number))
+            return Ok((entry.thing.clone(), entry.closed.clone()));
+        }
+        let over = entries.remove(&number);
+        // It is dropped without the lock, because that rolls back and closes.
+        drop(entries);
+        drop(over);
+        Err(self.unknown(number))
     }
 
-    /// Takes something off the list.
+    /// Takes something off the list; none when its time was over already.
     pub(super) fn take(&self, number: u64) -> Option<Thing> {
-        self.entries().remove(&number).map(|entry| entry.thing)
+        let entry = self.entries().remove(&number)?;
+        let lives = entry.until.is_none_or(|until| until > self.now());
+        lives.then_some(entry.thing)
     }
 
     /// Closes what was opened under a call, or one thing by its own number.
