@@ -17,6 +17,7 @@ use crate::{
     runtime::Shared,
     settings::{GuardSettings, PluginSettings},
     tasks::Tasks,
+    work::{AgentRunner, Deliver, Sessions, WorkSettings, Works},
 };
 
 /// Describes a runtime; made by [`Runtime::builder`].
@@ -45,6 +46,7 @@ pub struct Builder {
     guard: GuardSettings,
     clock: Option<Arc<dyn Clock>>,
     store: Option<Arc<dyn Store>>,
+    works: Works,
 }
 
 impl std::fmt::Debug for Builder {
@@ -151,6 +153,35 @@ impl Builder {
         self
     }
 
+    /// Bounds and times of agent runs and jobs.
+    #[must_use]
+    pub fn work(mut self, settings: WorkSettings) -> Self {
+        self.works.settings = settings;
+        self
+    }
+
+    /// Who executes agent runs. Without one they fail, and say so.
+    #[must_use]
+    pub fn runner(mut self, runner: Arc<dyn AgentRunner>) -> Self {
+        self.works.runner = Some(runner);
+        self
+    }
+
+    /// Who brings answers of agent runs to destinations of a kind. A kind that nobody knows is refused when a
+    /// run is asked for. `session` is known from the start: such an answer stays with its run.
+    #[must_use]
+    pub fn destination(mut self, kind: impl Into<String>, deliver: Arc<dyn Deliver>) -> Self {
+        self.works.destinations.insert(kind.into(), deliver);
+        self
+    }
+
+    /// Where sessions are kept, for jobs that are triggered by their end.
+    #[must_use]
+    pub fn sessions(mut self, sessions: Arc<dyn Sessions>) -> Self {
+        self.works.sessions = Some(sessions);
+        self
+    }
+
     /// Another clock than the machine's.
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
@@ -170,6 +201,7 @@ impl Builder {
             guard: self.guard,
             tasks: Tasks::new(handle),
             store: self.store,
+            works: Arc::new(self.works),
             n_transitions: AtomicU64::new(0),
             n_gates_unavailable: AtomicU64::new(0),
         });

@@ -39,6 +39,7 @@ mod settings;
 mod tasks;
 mod transfer;
 mod upgrade;
+mod work;
 
 pub use builder::Builder;
 pub use clock::SystemClock;
@@ -69,4 +70,9 @@ pub use transfer::{PluginTransferred, TableTransferred, TransferError, Transferr
 pub use upgrade::{
     Kept, PluginUpgrade, StepCounts, StepReport, StepState, UpgradeError, UpgradeEvent,
     UpgradeOptions, UpgradeReport,
+};
+pub use work::{
+    AgentRunner, Deliver, DeliverError, HeartbeatSettings, Pending, Pulse, PulseOutcome,
+    PulsePlugin, Run, RunEnd, RunLog, SessionRef, Sessions, WorkError, WorkFilter, WorkHealth,
+    WorkItem, WorkKind, WorkLine, WorkList, WorkSettings, Working,
 };

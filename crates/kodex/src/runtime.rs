@@ -25,6 +25,7 @@ use crate::{
     settings::GuardSettings,
     tasks::Tasks,
     upgrade,
+    work::Works,
 };
 
 /// What the stages share.
@@ -35,6 +36,7 @@ pub(crate) struct Shared {
     pub(crate) tasks: Tasks,
     /// Where plugins keep what they own; none for a runtime that offers no database and no state.
     pub(crate) store: Option<Arc<dyn Store>>,
+    pub(crate) works: Arc<Works>,
     pub(crate) n_transitions: AtomicU64,
     pub(crate) n_gates_unavailable: AtomicU64,
 }

@@ -261,7 +261,7 @@ async fn wait_then_call(shared: &Shared, ask: Ask<'_>, now: Instant) -> Answer {
 }
 
 /// The text of a caught panic.
-pub(super) fn panicked(panic: &(dyn Any + Send)) -> PluginError {
+pub(crate) fn panicked(panic: &(dyn Any + Send)) -> PluginError {
     let text = panic
         .downcast_ref::<&str>()
         .map(|text| (*text).to_owned())

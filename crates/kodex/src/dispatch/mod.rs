@@ -5,7 +5,7 @@ mod breaker;
 mod combine;
 pub(crate) mod contain;
 mod error;
-mod guard;
+pub(crate) mod guard;
 pub(crate) mod observed;
 mod outcome;
 pub(crate) mod tool;
@@ -21,6 +21,7 @@ use kodex_plugin::{Combine, Failure, Json, PluginError, Reply, RequestKind};
 pub use breaker::{Breaker, BreakerSettings, BreakerState, Override};
 pub(crate) use breaker::{Ended, Permit, Transition};
 pub use error::{DispatchError, ToolError};
+pub(crate) use guard::panicked;
 pub use outcome::{Entry, Folded, Outcome, Ruling};
 pub use typed::Typed;
 

@@ -17,7 +17,7 @@ use kodex_store::{
     door::{read, written},
 };
 
-use crate::{register::Slot, runtime::Shared};
+use crate::{register::Slot, runtime::Shared, work::service::Desk};
 
 pub(crate) use database::Database;
 use state::Values;
@@ -28,6 +28,8 @@ pub(crate) struct PluginHost {
     clock: Arc<dyn Clock>,
     database: Result<Database, HostError>,
     state: Result<Values, HostError>,
+    /// None where there is no durable work: inside a step of an upgrade.
+    desk: Option<Result<Desk, HostError>>,
 }
 
 impl PluginHost {
@@ -45,7 +47,14 @@ impl PluginHost {
                 shared.guard.limits.frame_bytes,
             )),
         };
-        Self::new(plugin, shared.clock.clone(), shared.store.clone(), database)
+        let desk = shared.store.clone().map(|store| {
+            let manifest = Some(slot.manifest.clone());
+            Desk::new(plugin.clone(), manifest, store, shared.works.clone())
+        });
+        Self {
+            desk: Some(desk.ok_or_else(|| no_store(&plugin))),
+            ..Self::new(plugin, shared.clock.clone(), shared.store.clone(), database)
+        }
     }
 
     pub(crate) fn new(
@@ -60,6 +69,7 @@ impl PluginHost {
             plugin,
             clock,
             database,
+            desk: None,
         }
     }
 
@@ -89,6 +99,11 @@ impl PluginHost {
             _ if method.starts_with("state/") => match &self.state {
                 Ok(state) => state.serve(method, &params).await,
                 Err(error) => Err(error.clone()),
+            },
+            _ if method.starts_with("agent/") || method.starts_with("job/") => match &self.desk {
+                Some(Ok(desk)) => desk.serve(method, &params).await,
+                Some(Err(error)) => Err(error.clone()),
+                None => Err(HostError::unknown_method(method)),
             },
             store_method::STEP_PROGRESS => {
                 let text = "step/progress is there inside a data step of an upgrade alone";
@@ -136,6 +151,6 @@ fn undeclared(plugin: &PluginName) -> HostError {
     HostError::new("db.undeclared", text)
 }
 
-fn refused(error: StoreError) -> HostError {
+pub(crate) fn refused(error: StoreError) -> HostError {
     error.into()
 }

@@ -1,0 +1,181 @@
+//! Durable work: agent runs that plugins ask for, their jobs, and the heartbeat.
+//!
+//! Everything is a job of the store: a run is one of the queue `run`, a plugin's job one of the queue
+//! `job`. Asking for something and waking whoever does it are one row, so nothing can be asked for and
+//! forgotten. This module knows what the rows mean; the store knows who holds them.
+
+mod end;
+mod engine;
+mod error;
+mod heartbeat;
+mod held;
+mod job;
+mod list;
+mod request;
+mod run;
+mod runner;
+pub(crate) mod service;
+mod session;
+mod settings;
+pub(crate) mod ticket;
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use kodex_store::{
+    Store,
+    queue::{Added, NewJob, Priority, Unique},
+};
+
+pub use self::{
+    engine::{WorkHealth, Working},
+    error::WorkError,
+    heartbeat::{HeartbeatSettings, Pulse, PulseOutcome, PulsePlugin},
+    list::{WorkFilter, WorkItem, WorkKind, WorkLine, Works as WorkList},
+    runner::{AgentRunner, Deliver, DeliverError, Pending, Run, RunEnd, RunLog},
+    session::{SessionRef, Sessions},
+    settings::WorkSettings,
+};
+use crate::Runtime;
+
+/// The queue of agent runs.
+pub(crate) const RUNS: &str = "run";
+/// The queue of plugins' jobs.
+pub(crate) const JOBS: &str = "job";
+
+/// What durable work needs besides the store.
+pub(crate) struct Works {
+    pub(crate) settings: WorkSettings,
+    pub(crate) runner: Option<Arc<dyn AgentRunner>>,
+    pub(crate) destinations: BTreeMap<String, Arc<dyn Deliver>>,
+    pub(crate) sessions: Option<Arc<dyn Sessions>>,
+    pub(crate) tickets: ticket::Tickets,
+    pub(crate) rooms: service::Rooms,
+    /// Who holds the claims of this process, for people.
+    pub(crate) holder: String,
+    n_made: AtomicU64,
+}
+
+impl Default for Works {
+    fn default() -> Self {
+        let mut destinations: BTreeMap<String, Arc<dyn Deliver>> = BTreeMap::new();
+        destinations.insert("session".to_owned(), Arc::new(Keep));
+        Self {
+            settings: WorkSettings::default(),
+            runner: None,
+            destinations,
+            sessions: None,
+            tickets: ticket::Tickets::default(),
+            rooms: service::Rooms::default(),
+            holder: format!("{}-{}", std::process::id(), random()),
+            n_made: AtomicU64::new(0),
+        }
+    }
+}
+
+impl Works {
+    /// A name that nothing else has.
+    pub(crate) fn unique(&self) -> String {
+        let n = self.n_made.fetch_add(1, Ordering::Relaxed);
+        request::digest(&format!("{}\0{n}\0{}", self.holder, random()))
+    }
+}
+
+/// 64 random bits as text: the standard library seeds hashers from the system's random source.
+fn random() -> String {
+    use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+    format!("{:016x}", RandomState::new().build_hasher().finish())
+}
+
+/// The destination `session`: the answer stays with the run, where whoever holds the session reads it.
+struct Keep;
+
+impl Deliver for Keep {
+    fn deliver<'a>(&'a self, _: &'a Run, _: &'a str) -> Pending<'a, Result<(), DeliverError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+}
+
+impl Runtime {
+    /// Starts to do work: agent runs and jobs are claimed and executed until [`Working::drain`]. Any number of
+    /// processes may work on one store.
+    ///
+    /// # Errors
+    /// [`WorkError`] without a store, and when it cannot be reached.
+    pub async fn work(&self) -> Result<Working, WorkError> {
+        let store = self.work_store()?;
+        Ok(Working::start(self.clone(), store).await?)
+    }
+
+    /// Says that a session has ended well and its answer was delivered: every plugin with the hook
+    /// `job.session.completed` gets a job. Saying it twice makes no second job. Gives how many were added.
+    ///
+    /// # Errors
+    /// [`WorkError`] without a store, or when it fails; what was delivered stays delivered.
+    pub async fn session_completed(&self, session: &SessionRef) -> Result<usize, WorkError> {
+        let store = self.work_store()?;
+        for (field, text) in [
+            ("conversation_id", &session.conversation_id),
+            ("session_id", &session.session_id),
+        ] {
+            if text.trim().is_empty() {
+                return Err(WorkError::Session { field });
+            }
+        }
+        let shared = self.shared();
+        let hook = format!("job.{}", session::COMPLETED);
+        let route = self.current().catalog.route(&hook, &shared.guard)?;
+        let key = format!("{}\0{}", session.conversation_id, session.session_id);
+        let payload = engine::raw(&job::JobPayload {
+            params: kodex_plugin::Json::of(session)
+                .map_err(|_| WorkError::Session { field: "id" })?,
+            session: Some(session.clone()),
+        });
+        let payload = payload.ok_or(WorkError::Session { field: "id" })?;
+        let plugins: Vec<_> = job::named(&route)
+            .map(|one| one.slot.name.clone())
+            .collect();
+        let ids: Vec<_> = plugins
+            .iter()
+            .map(|plugin| request::job_id(plugin, session::COMPLETED, &key))
+            .collect();
+        let settings = &shared.works.settings;
+        let jobs: Vec<_> = plugins
+            .iter()
+            .zip(&ids)
+            .map(|(plugin, id)| NewJob {
+                id,
+                queue: JOBS,
+                plugin,
+                name: session::COMPLETED,
+                lane: None,
+                unique_key: None,
+                unique: Unique::Keep,
+                priority: Priority::Normal,
+                payload: &payload,
+                delay_ms: 0,
+                due_at_ms: None,
+                max_age_ms: Some(kodex_plugin::clock::millis(settings.job_age)),
+                max_attempts: settings.attempts,
+            })
+            .collect();
+        let mut n_added = 0;
+        for some in jobs.chunks(kodex_store::queue::N_TOGETHER) {
+            let added = store.queue().add(some).await?;
+            n_added += added
+                .iter()
+                .filter(|added| **added == Added::Created)
+                .count();
+        }
+        Ok(n_added)
+    }
+
+    pub(crate) fn work_store(&self) -> Result<Arc<dyn Store>, WorkError> {
+        self.shared().store.clone().ok_or(WorkError::NoStore)
+    }
+}
