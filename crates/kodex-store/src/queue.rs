@@ -244,7 +244,7 @@ pub struct NewJob<'a> {
     pub plugin: &'a PluginName,
     /// What is to be done, in the words of the queue.
     pub name: &'a str,
-    /// Jobs of one lane never run at the same time.
+    /// Jobs of one lane never run at the same time, whichever plugin and queue they are of.
     pub lane: Option<&'a str>,
     /// At most one living job of a plugin and queue has it: a constraint of the table.
     pub unique_key: Option<&'a str>,

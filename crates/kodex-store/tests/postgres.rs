@@ -14,7 +14,10 @@ use std::sync::Arc;
 use kodex_plugin::Clock;
 use kodex_store::{
     postgres::PgStore,
-    suite::{Stand, StoreSuite, database::Database},
+    suite::{
+        Stand, StoreSuite,
+        database::{Database, connect},
+    },
 };
 
 fn suite() -> StoreSuite {
@@ -24,9 +27,18 @@ fn suite() -> StoreSuite {
             let mut options = database.options();
             options.clock = Some(clock);
             let store = PgStore::open(options).await.expect("opens");
+            let admin = database.admin.clone();
             Stand {
                 store: Arc::new(store),
                 keep: Box::new(database),
+                door: Arc::new(move |sql| {
+                    let admin = admin.clone();
+                    Box::pin(async move {
+                        let sql = format!("SET search_path = kodex; {sql}");
+                        let ran = connect(&admin).await.batch_execute(&sql).await;
+                        ran.expect("runs");
+                    })
+                }),
             }
         })
     })
@@ -47,5 +59,6 @@ macro_rules! areas {
 }
 
 areas! {
-    state races access values bounds transactions cursors ledger renames catalog
+    state races access values bounds transactions cursors ledger renames catalog job_additions job_claims
+    job_ends
 }

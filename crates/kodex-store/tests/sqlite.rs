@@ -13,10 +13,16 @@ fn suite() -> StoreSuite {
         Box::pin(async move {
             let folder = tempfile::tempdir().expect("makes a folder");
             let options = SqliteOptions::new(folder.path().join("store"), clock);
+            let file = folder.path().join("store/kodex.db");
             let store = SqliteStore::open(options).await.expect("opens");
             Stand {
                 store: Arc::new(store),
                 keep: Box::new(folder),
+                door: Arc::new(move |sql| {
+                    let db = rusqlite::Connection::open(&file).expect("opens");
+                    db.execute_batch(&sql).expect("runs");
+                    Box::pin(std::future::ready(()))
+                }),
             }
         })
     })
@@ -37,5 +43,6 @@ macro_rules! areas {
 }
 
 areas! {
-    state races access values bounds transactions cursors ledger renames catalog
+    state races access values bounds transactions cursors ledger renames catalog job_additions job_claims
+    job_ends
 }

@@ -4,6 +4,7 @@
 //! and brings the store's own tables to the newest format in one transaction.
 
 use std::{
+    cell::Cell,
     fs::{self, File, OpenOptions},
     io,
     path::{Path, PathBuf},
@@ -20,12 +21,15 @@ use rusqlite::{
 use super::{
     SqliteOptions, error,
     guard::Guard,
+    queue,
     watch::{LOCK_WAIT, Watch},
 };
 use crate::StoreError;
 
-/// The newest format that this code knows, of the store's file and of a plugin's.
-pub(super) const FORMAT: u32 = 1;
+/// The newest format that this code knows of the store's own file: 2 has the tables of jobs.
+const STORE_FORMAT: u32 = 2;
+/// The newest format that this code knows of a plugin's file.
+const PLUGIN_FORMAT: u32 = 1;
 /// The oldest engine without the bug that could damage a file in WAL mode.
 const OLDEST_ENGINE: i32 = 3_051_003;
 /// Longest value or row inside the engine.
@@ -100,6 +104,15 @@ impl Site {
         }
     }
 
+    /// The newest format of such a file.
+    fn newest(&self) -> u32 {
+        if self.plugin.is_some() {
+            PLUGIN_FORMAT
+        } else {
+            STORE_FORMAT
+        }
+    }
+
     /// Whether the file is there. An empty one is not: nobody has finished making it.
     pub(super) fn exists(&self) -> bool {
         fs::metadata(&self.path).is_ok_and(|meta| meta.len() > 0)
@@ -136,6 +149,8 @@ pub(super) struct Conn {
     pub(super) site: Arc<Site>,
     /// Whether the tables of Kodex are there.
     pub(super) made: bool,
+    /// Whether the tables of jobs were seen; an older file has none.
+    pub(super) has_jobs: Cell<bool>,
 }
 
 impl Conn {
@@ -319,31 +334,53 @@ fn check_format(db: &mut Connection, site: &Site, role: Role) -> Result<bool, St
                 Some(found) => found,
                 None => {
                     make_tables(&tx, site).map_err(fail)?;
-                    FORMAT.to_string()
+                    site.newest().to_string()
                 }
             };
             tx.commit().map_err(fail)?;
             found
         }
     };
-    let place = || site.path.display().to_string();
-    match found.parse::<u32>() {
-        Ok(FORMAT) => {}
-        Ok(found) if found > FORMAT => {
-            return Err(StoreError::Newer {
-                place: place(),
-                found,
-                known: FORMAT,
-            });
-        }
-        _ => {
-            return Err(StoreError::Damaged {
-                what: site.what(),
-                problem: "its format number is none".to_owned(),
-            });
-        }
+    let found = number(site, &found)?;
+    if found < site.newest() && role != Role::Reader {
+        upgrade(db, site)?;
     }
     check_owner(db, site).map(|()| true)
+}
+
+/// The number of a format that can be read.
+fn number(site: &Site, found: &str) -> Result<u32, StoreError> {
+    match found.parse::<u32>() {
+        Ok(found) if found > site.newest() => Err(StoreError::Newer {
+            place: site.path.display().to_string(),
+            found,
+            known: site.newest(),
+        }),
+        Ok(found) if found > 0 => Ok(found),
+        _ => Err(StoreError::Damaged {
+            what: site.what(),
+            problem: "its format number is none".to_owned(),
+        }),
+    }
+}
+
+/// Brings an older file to the newest format. Readers leave it as it is.
+fn upgrade(db: &mut Connection, site: &Site) -> Result<(), StoreError> {
+    let fail = |error| error::opening(site, error);
+    let tx = db
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .map_err(fail)?;
+    // Another process may have been faster.
+    let found = format(&tx).map_err(fail)?.unwrap_or_default();
+    if site.plugin.is_none() && number(site, &found)? == 1 {
+        tx.execute_batch(queue::TABLES).map_err(fail)?;
+        tx.execute(
+            "UPDATE kodex_meta SET value = ?1 WHERE key = 'format'",
+            [STORE_FORMAT.to_string()],
+        )
+        .map_err(fail)?;
+    }
+    tx.commit().map_err(fail)
 }
 
 fn format(db: &Connection) -> rusqlite::Result<Option<String>> {
@@ -377,12 +414,13 @@ fn make_tables(db: &Connection, site: &Site) -> rusqlite::Result<()> {
             [key, value],
         )
     };
-    db.execute_batch(if site.plugin.is_some() {
-        PLUGIN_TABLES
+    if site.plugin.is_some() {
+        db.execute_batch(PLUGIN_TABLES)?;
     } else {
-        STORE_TABLES
-    })?;
-    insert("format", &FORMAT.to_string())?;
+        db.execute_batch(STORE_TABLES)?;
+        db.execute_batch(queue::TABLES)?;
+    }
+    insert("format", &site.newest().to_string())?;
     if let Some(plugin) = &site.plugin {
         insert("plugin", plugin.as_str())?;
     }
@@ -424,6 +462,7 @@ fn watched(mut db: Connection, site: &Arc<Site>, made: bool) -> rusqlite::Result
         watch,
         site: Arc::clone(site),
         made,
+        has_jobs: Cell::new(false),
     })
 }
 

@@ -1,4 +1,4 @@
-//! Gives what a plugin owns to another name: state, leases and counters in the store's file, tables and
+//! Gives what a plugin owns to another name: state, leases, counters and jobs in the store's file, tables and
 //! ledger in the plugin's.
 //!
 //! Two files cannot change in one transaction, so the intention comes first: it is a row in the store's
@@ -46,7 +46,9 @@ pub(super) async fn rename(
             }
             Err(StoreError::Refused {
                 plugin: from_name.clone(),
-                action: format!("be renamed to {to_name}: that name has tables or state already"),
+                action: format!(
+                    "be renamed to {to_name}: that name has tables, state or jobs already"
+                ),
             })
         })
     })
@@ -105,6 +107,7 @@ fn intention(
     let taken: bool = db.query_row(
         "SELECT EXISTS (SELECT 1 FROM state WHERE plugin = ?1)
              OR EXISTS (SELECT 1 FROM leases WHERE plugin = ?1)
+             OR EXISTS (SELECT 1 FROM jobs WHERE plugin = ?1)
              OR EXISTS (SELECT 1 FROM renames WHERE target = ?1 OR source IN (?1, ?2))",
         [to, from],
         |row| row.get(0),
@@ -121,6 +124,7 @@ fn intention(
         "UPDATE leases SET plugin = ?2 WHERE plugin = ?1",
         [from, to],
     )?;
+    db.execute("UPDATE jobs SET plugin = ?2 WHERE plugin = ?1", [from, to])?;
     // The target may have had keys once; its versions and tokens must not go back either.
     db.execute(
         "INSERT INTO counters (plugin, n_keys, last_version, last_token)

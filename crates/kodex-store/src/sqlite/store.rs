@@ -139,16 +139,13 @@ impl SqliteStore {
             look.await?;
             rename::complete_all(&inner).await?;
         }
+        // State and jobs share a file, and so their commits.
+        let group = Group::default();
         Ok(Self {
             place: format!("sqlite:{}", options.folder.display()),
-            values: Values {
-                file: store,
-                group: Group::default(),
-            },
+            jobs: Jobs::new(Arc::clone(&store), group.clone()),
+            values: Values { file: store, group },
             ledgers: Ledgers(Arc::clone(&inner)),
-            jobs: Jobs {
-                hints: tokio::sync::watch::Sender::new(0),
-            },
             inner,
         })
     }

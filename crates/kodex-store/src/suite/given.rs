@@ -13,6 +13,7 @@ use kodex_plugin::{Clock, PluginName};
 use serde_json::value::RawValue;
 use tokio::task::JoinHandle;
 
+use super::{BackDoor, Stand};
 use crate::{
     Access, Bounds, Engine, Namespace, Rows, Statement, Step, Store, StoreError, Value,
     journal::{StepKind, checksum},
@@ -38,6 +39,11 @@ impl SuiteClock {
     /// Moves the wall clock.
     pub fn advance_ms(&self, ms: u64) {
         self.unix_ms.fetch_add(ms, Ordering::SeqCst);
+    }
+
+    /// Moves the wall clock back, as people and time servers do.
+    pub fn set_back_ms(&self, ms: u64) {
+        self.unix_ms.fetch_sub(ms, Ordering::SeqCst);
     }
 }
 
@@ -84,13 +90,15 @@ pub(super) struct Given {
     pub(super) plugin: PluginName,
     /// Another one.
     pub(super) other: PluginName,
+    pub(super) door: BackDoor,
 }
 
 impl Given {
-    pub(super) fn new(store: Arc<dyn Store>, clock: Arc<SuiteClock>, case: usize) -> Self {
+    pub(super) fn new(stand: &Stand, clock: Arc<SuiteClock>, case: usize) -> Self {
         let name = |text: String| PluginName::new(text).expect("is a plugin name");
         Self {
-            store,
+            store: Arc::clone(&stand.store),
+            door: Arc::clone(&stand.door),
             clock,
             plugin: name(format!("case{case}")),
             other: name(format!("other{case}")),

@@ -8,7 +8,8 @@
 //! # }
 //! ```
 //!
-//! Cases share one store per area and differ in their plugins' names. They use the same SQL on both
+//! Cases share one store per area and differ in their plugins' names, or have one each, where what is tested
+//! belongs to the whole store. They use the same SQL on both
 //! engines; where an engine must be named, a table says what holds for it.
 
 mod access;
@@ -19,6 +20,7 @@ mod cursor;
 pub mod database;
 mod given;
 mod ledger;
+mod queue;
 mod race;
 mod rename;
 mod state;
@@ -40,13 +42,25 @@ pub struct Stand {
     pub store: Arc<dyn Store>,
     /// A temporary folder or database, for example.
     pub keep: Box<dyn Any + Send>,
+    /// Runs SQL on the store's own tables past everything that guards them.
+    pub door: BackDoor,
 }
+
+/// See [`Stand::door`].
+pub type BackDoor = Arc<dyn Fn(String) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
 
 type Making = Pin<Box<dyn Future<Output = Stand> + Send>>;
 
 /// The suite over one engine.
 pub struct StoreSuite {
     make: Box<dyn Fn(Arc<dyn Clock>) -> Making + Send + Sync>,
+}
+
+/// How many stores an area has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stores {
+    Shared,
+    Each,
 }
 
 /// One case of an area.
@@ -63,14 +77,14 @@ macro_rules! cases {
 use cases;
 
 macro_rules! areas {
-    ($($(#[$doc:meta])* $area:ident = $module:ident;)*) => {
+    ($($(#[$doc:meta])* $area:ident = $module:path, $stores:expr;)*) => {
         impl StoreSuite {
             $($(#[$doc])*
             ///
             /// # Panics
             /// When a case does not hold; the message names it.
             pub async fn $area(&self) {
-                self.run(stringify!($area), $module::CASES).await;
+                self.run(stringify!($area), $module, $stores).await;
             })*
 
             /// The names of all areas.
@@ -81,25 +95,31 @@ macro_rules! areas {
 
 areas! {
     /// Values, versions, times to live, conditions, lists, locks.
-    state = state;
+    state = state::CASES, Stores::Shared;
     /// The same from many callers at once.
-    races = race;
+    races = race::CASES, Stores::Shared;
     /// What each access may do, and what no plugin may do.
-    access = access;
+    access = access::CASES, Stores::Shared;
     /// What goes in comes out.
-    values = values;
+    values = values::CASES, Stores::Shared;
     /// Rows, bytes, text, time, cancelling.
-    bounds = bounds;
+    bounds = bounds::CASES, Stores::Shared;
     /// Commit, rollback, savepoints, ends by time.
-    transactions = transaction;
+    transactions = transaction::CASES, Stores::Shared;
     /// Pages of large results.
-    cursors = cursor;
+    cursors = cursor::CASES, Stores::Shared;
     /// Steps and their rows.
-    ledger = ledger;
+    ledger = ledger::CASES, Stores::Shared;
     /// Another name for what a plugin owns.
-    renames = rename;
+    renames = rename::CASES, Stores::Shared;
     /// Plugins, tables, check, close.
-    catalog = catalog;
+    catalog = catalog::CASES, Stores::Shared;
+    /// Jobs: what is added, and when it is added again.
+    job_additions = queue::add::CASES, Stores::Each;
+    /// Jobs: which one is taken, and by whom.
+    job_claims = queue::claim::CASES, Stores::Each;
+    /// Jobs: what their holders say.
+    job_ends = queue::end::CASES, Stores::Each;
 }
 
 impl StoreSuite {
@@ -110,11 +130,14 @@ impl StoreSuite {
         }
     }
 
-    async fn run(&self, area: &str, cases: &[Case]) {
+    async fn run(&self, area: &str, cases: &[Case], stores: Stores) {
         let clock = Arc::new(SuiteClock::default());
-        let stand = (self.make)(Arc::clone(&clock) as Arc<dyn Clock>).await;
+        let mut stand = (self.make)(Arc::clone(&clock) as Arc<dyn Clock>).await;
         for (at, (name, case)) in cases.iter().enumerate() {
-            let given = Given::new(Arc::clone(&stand.store), Arc::clone(&clock), at);
+            if at > 0 && stores == Stores::Each {
+                stand = (self.make)(Arc::clone(&clock) as Arc<dyn Clock>).await;
+            }
+            let given = Given::new(&stand, Arc::clone(&clock), at);
             if let Err(error) = given::spawn(case(given)).await {
                 std::panic::panic_any(format!("{area}, case {name}: {error}"));
             }

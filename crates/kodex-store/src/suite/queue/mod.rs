@@ -1,0 +1,6 @@
+//! What every engine keeps of durable work: one module per part of the seam, and a model to compare with.
+
+pub(super) mod add;
+mod board;
+pub(super) mod claim;
+pub(super) mod end;
