@@ -72,7 +72,9 @@ pub use upgrade::{
     UpgradeOptions, UpgradeReport,
 };
 pub use work::{
-    AgentRunner, Deliver, DeliverError, HeartbeatSettings, Pending, Pulse, PulseOutcome,
-    PulsePlugin, Run, RunEnd, RunLog, SessionRef, Sessions, WorkError, WorkFilter, WorkHealth,
-    WorkItem, WorkKind, WorkLine, WorkList, WorkSettings, Working,
+    AgentRunner, Deliver, DeliverError, FileDelivery, HeartbeatSettings, Pending, Pulse,
+    PulseOutcome, PulsePlugin, Run, RunEnd, RunLog, SessionRef, Sessions, WorkError, WorkFilter,
+    WorkHealth, WorkItem, WorkKind, WorkLine, WorkList, WorkSettings, Working,
 };
+#[cfg(feature = "worker")]
+pub use work::{CommandDelivery, CommandLine, CommandRunner};

@@ -4,13 +4,18 @@
 //! `job`. Asking for something and waking whoever does it are one row, so nothing can be asked for and
 //! forgotten. This module knows what the rows mean; the store knows who holds them.
 
+#[cfg(feature = "worker")]
+mod command;
 mod end;
 mod engine;
 mod error;
+mod file;
 mod heartbeat;
 mod held;
 mod job;
 mod list;
+#[cfg(feature = "worker")]
+mod process;
 mod request;
 mod run;
 mod runner;
@@ -32,9 +37,12 @@ use kodex_store::{
     queue::{Added, NewJob, Priority, Unique},
 };
 
+#[cfg(feature = "worker")]
+pub use self::command::{CommandDelivery, CommandLine, CommandRunner};
 pub use self::{
     engine::{WorkHealth, Working},
     error::WorkError,
+    file::FileDelivery,
     heartbeat::{HeartbeatSettings, Pulse, PulseOutcome, PulsePlugin},
     list::{WorkFilter, WorkItem, WorkKind, WorkLine, Works as WorkList},
     runner::{AgentRunner, Deliver, DeliverError, Pending, Run, RunEnd, RunLog},
