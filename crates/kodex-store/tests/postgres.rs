@@ -4,6 +4,8 @@
 mod faults;
 #[path = "postgres/opening.rs"]
 mod opening;
+#[path = "postgres/queue.rs"]
+mod queue;
 #[path = "postgres/roles.rs"]
 mod roles;
 #[path = "postgres/types.rs"]
@@ -60,5 +62,5 @@ macro_rules! areas {
 
 areas! {
     state races access values bounds transactions cursors ledger renames catalog job_additions job_claims
-    job_ends
+    job_ends job_people job_recovery job_races
 }

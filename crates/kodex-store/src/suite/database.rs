@@ -42,7 +42,7 @@ pub async fn connect(url: &str) -> Client {
 
 /// A database that is dropped with everything in it.
 pub struct Database {
-    /// The store's address: its role owns the database and may make roles, no more.
+    /// The store's address without TLS: its role owns the database and may make roles, no more.
     pub url: String,
     /// The superuser's address of the same database.
     pub admin: String,
@@ -78,7 +78,7 @@ impl Database {
         let address = address.split('/').next().expect("has a host");
         let superuser = server.rsplit_once('/').expect("has a database").0;
         Self {
-            url: format!("postgres://{name}:host-password@{address}/{name}"),
+            url: format!("postgres://{name}:host-password@{address}/{name}?sslmode=disable"),
             admin: format!("{superuser}/{name}"),
             name,
         }

@@ -120,6 +120,12 @@ areas! {
     job_claims = queue::claim::CASES, Stores::Each;
     /// Jobs: what their holders say.
     job_ends = queue::end::CASES, Stores::Each;
+    /// Jobs: ends, revivals, lists, counts, times, hints.
+    job_people = queue::people::CASES, Stores::Each;
+    /// Jobs: lost holders and times that are over.
+    job_recovery = queue::recover::CASES, Stores::Each;
+    /// Jobs: many callers at once.
+    job_races = queue::race::CASES, Stores::Each;
 }
 
 impl StoreSuite {

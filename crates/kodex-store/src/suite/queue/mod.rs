@@ -4,3 +4,6 @@ pub(super) mod add;
 mod board;
 pub(super) mod claim;
 pub(super) mod end;
+pub(super) mod people;
+pub(super) mod race;
+pub(super) mod recover;
