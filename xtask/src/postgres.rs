@@ -4,6 +4,10 @@
 //! A shell watches over the server and removes the folder. It ends when its standard input does, so
 //! the server also stops when this program is killed. No server of the machine is touched, and none
 //! is reachable from elsewhere.
+//!
+//! The server speaks TLS, with a certificate for `localhost` by an authority that is made for it; tests
+//! find both, and another authority, beside the file that its setting `ssl_ca_file` names. Members of a
+//! role `tls_only` are let in under TLS alone.
 
 use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader, Read};
@@ -46,12 +50,29 @@ const WATCH: &str = r#"
         rm -rf -- "$folder"
         exit "$1"
     }
+    authority() {
+        openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 3 \
+            -subj "/CN=$1" -keyout "$1.key" -out "$1.crt"
+    }
+    certificates() {
+        authority ca && authority other \
+            && openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes \
+                -subj /CN=server -keyout server.key -out server.csr \
+            && echo subjectAltName=DNS:localhost >server.ext \
+            && openssl x509 -req -in server.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 3 \
+                -extfile server.ext -out server.crt
+    }
     cd "$folder" || exit 1
+    umask 077
+    certificates >tls.log 2>&1 || { cat tls.log >&2; leave 1; }
     "$programs/initdb" --pgdata=data --username=postgres --pwfile=password \
         --auth=scram-sha-256 --encoding=UTF8 --locale=C --no-sync >initdb.log 2>&1 \
         || { cat initdb.log >&2; leave 1; }
+    { echo 'hostnossl all +tls_only all reject'; cat data/pg_hba.conf; } >hba && mv hba data/pg_hba.conf
     "$programs/postgres" -D data -p "$port" -k "$folder" \
         -c listen_addresses=127.0.0.1 -c max_connections=200 -c fsync=on \
+        -c ssl=on -c ssl_ca_file="$folder/ca.crt" \
+        -c ssl_cert_file="$folder/server.crt" -c ssl_key_file="$folder/server.key" \
         -c log_min_messages=fatal >server.log 2>&1 </dev/null &
     server=$!
     until "$programs/pg_isready" --quiet --host=127.0.0.1 --port="$port"; do

@@ -8,6 +8,9 @@ mod opening;
 mod queue;
 #[path = "postgres/roles.rs"]
 mod roles;
+#[cfg(feature = "tls")]
+#[path = "postgres/tls.rs"]
+mod tls;
 #[path = "postgres/types.rs"]
 mod types;
 

@@ -13,12 +13,12 @@ use std::{
 use futures_core::Stream as _;
 use kodex_plugin::PluginName;
 use tokio::time::{Instant, timeout};
-use tokio_postgres::{CancelToken, Error, Row, RowStream, Statement as Prepared, types::Type};
+use tokio_postgres::{Error, Row, RowStream, Statement as Prepared, types::Type};
 
 use super::{
     error,
     param::Param,
-    pool::{GRACE, Line, cancel},
+    pool::{GRACE, Line, Stop, cancel},
     value::{self, Raw},
     verb::Outline,
 };
@@ -200,18 +200,18 @@ pub(super) async fn run(
 ) -> Result<Rows, StoreError> {
     line.in_flight = true;
     line.open |= ahead == Ahead::Begin;
-    let token = line.cancel_token();
+    let stop = line.stop();
     let (done, in_time) = {
         let line = &*line;
         let mut work = pin!(async {
             let (sent, opened) = tokio::join!(ahead.send(line), open(line, request));
             sent?;
-            collect(opened?, request, &token).await
+            collect(opened?, request, &stop).await
         });
         tokio::select! {
             done = &mut work => (Some(done), true),
             () = tokio::time::sleep_until(request.deadline) => {
-                cancel(&token).await;
+                cancel(&stop).await;
                 (timeout(GRACE, work).await.ok(), false)
             }
         }
@@ -408,7 +408,7 @@ impl Opened {
 async fn collect(
     mut opened: Opened,
     request: &Request<'_>,
-    token: &CancelToken,
+    stop: &Stop,
 ) -> Result<(Rows, Sync), Failure> {
     let mut rows = Vec::new();
     let mut bytes = 0;
@@ -446,18 +446,18 @@ async fn collect(
             Err(failure) => break failure,
         }
     };
-    drain(&mut opened, token).await?;
+    drain(&mut opened, stop).await?;
     Err(failure)
 }
 
 /// Reads the rest of an answer away, so that the connection can go on; a long rest is cancelled.
-async fn drain(opened: &mut Opened, token: &CancelToken) -> Result<(), Failure> {
+async fn drain(opened: &mut Opened, stop: &Stop) -> Result<(), Failure> {
     for _ in 0..N_SPARE {
         if opened.next().await?.is_none() {
             return Ok(());
         }
     }
-    cancel(token).await;
+    cancel(stop).await;
     loop {
         match opened.next().await {
             Ok(Some(_)) => {}

@@ -144,7 +144,7 @@ pub(super) fn unreachable(place: &str, error: &Error) -> StoreError {
         None => {
             let cause = error
                 .source()
-                .map(|cause| format!(": {cause}"))
+                .map(|cause| format!(": {cause}{}", super::tls::advice(cause)))
                 .unwrap_or_default();
             StoreError::Unreachable {
                 place,

@@ -23,6 +23,7 @@ mod state;
 mod tables;
 mod tasks;
 mod time;
+mod tls;
 mod transaction;
 mod value;
 mod verb;
@@ -172,13 +173,18 @@ impl PgStore {
     /// [`StoreError::BadPlace`], [`StoreError::Unreachable`], [`StoreError::Unsupported`] and
     /// [`StoreError::Newer`] say what to do.
     pub async fn open(options: PgOptions) -> Result<Self, StoreError> {
-        let open::Address { mut config, shown } = open::address(&options.url)?;
+        let open::Address {
+            mut config,
+            shown,
+            tls,
+        } = open::address(&options.url)?;
         let runtime = Handle::try_current().map_err(|_| {
             StoreError::Internal("the store was opened outside of a tokio runtime".to_owned())
         })?;
         let place: Arc<str> = shown.into();
         let tasks = Arc::new(Tasks::new(runtime));
-        let shared = Shared::new(Arc::clone(&place), tasks, options.prepare, options.wait);
+        let (prepare, wait) = (options.prepare, options.wait);
+        let shared = Shared::new(Arc::clone(&place), tasks, prepare, wait, tls);
         let host = Lines::new(config.clone(), options.n_connections.max(1), shared.clone())?;
         let mut line = open::line(&host, &place).await?;
         let server = Server::look(&mut line)

@@ -5,12 +5,13 @@
 
 use std::{str::FromStr, time::Duration};
 
-use tokio_postgres::{Config, config::SslMode};
+use tokio_postgres::Config;
 
 use super::{
     error,
     pool::{Arg, Line, Lines, Trouble},
     roles::hex,
+    tls,
 };
 use crate::{Place, StoreError};
 
@@ -67,6 +68,7 @@ const CLOSE_TO_PUBLIC: &[&str] = &[
 pub(super) struct Address {
     pub(super) config: Config,
     pub(super) shown: String,
+    pub(super) tls: tls::Connect,
 }
 
 /// Reads the place. No message repeats a password.
@@ -80,25 +82,23 @@ pub(super) fn address(url: &str) -> Result<Address, StoreError> {
     if !matches!(place, Place::Postgres(_)) {
         return Err(bad("it does not begin with `postgres://`".to_owned()));
     }
+    let (rest, wanted) = tls::take(url).map_err(bad)?;
     // The parser's words name the option, but also repeat values that it cannot read.
-    let mut config = Config::from_str(url).map_err(|_| {
+    let mut config = Config::from_str(&rest).map_err(|_| {
         bad("it is no connection string; special characters are written as %XX".to_owned())
     })?;
-    if config.get_ssl_mode() == SslMode::Require {
-        return Err(StoreError::Unsupported {
-            place: shown,
-            problem: "sslmode=require asks for TLS, which this build does not speak; \
-                      reach the server through a local proxy that does, or over a private network with sslmode=disable"
-                .to_owned(),
-        });
-    }
+    config.ssl_mode(wanted.mode.of_driver());
+    let tls = tls::connect(&wanted).map_err(|problem| StoreError::Unsupported {
+        place: shown.clone(),
+        problem,
+    })?;
     if config.get_connect_timeout().is_none() {
         config.connect_timeout(CONNECT);
     }
     if config.get_application_name().is_none() {
         config.application_name("kodex");
     }
-    Ok(Address { config, shown })
+    Ok(Address { config, shown, tls })
 }
 
 /// What the server is and what the store's own role may do there.
@@ -409,13 +409,10 @@ mod tests {
             ("postgres://u:secret@h/db", ""),
             ("postgres://u:secret@h/db?sslmode=prefer", ""),
             (
-                "postgres://u:secret@h/db?sslmode=require",
+                "postgres://u:secret@h/db?sslmode=verify-full&sslrootcert=/nowhere/ca.crt",
                 "store.unsupported",
             ),
-            (
-                "postgres://u:secret@h/db?sslmode=verify-full",
-                "store.place",
-            ),
+            ("postgres://u:secret@h/db?sslmode=always", "store.place"),
             ("postgres://u:secret@h:port/db", "store.place"),
             ("sqlite:secret", "store.place"),
         ] {

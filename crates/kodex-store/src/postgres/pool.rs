@@ -12,11 +12,11 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 use tokio_postgres::{
-    CancelToken, Config, Error, NoTls, Row,
+    CancelToken, Config, Error, Row,
     types::{IsNull, ToSql, Type, to_sql_checked},
 };
 
-use super::tasks::Tasks;
+use super::{tasks::Tasks, tls::Connect};
 use crate::StoreError;
 
 /// How long a cancelled statement may take to end before its connection is given up.
@@ -38,12 +38,19 @@ pub(super) struct Shared {
     pub(super) prepares: bool,
     /// How long to wait for a connection, making it included.
     pub(super) wait: Duration,
+    tls: Connect,
     gate: Arc<Semaphore>,
     is_closing: Arc<watch::Sender<bool>>,
 }
 
 impl Shared {
-    pub(super) fn new(place: Arc<str>, tasks: Arc<Tasks>, prepares: bool, wait: Duration) -> Self {
+    pub(super) fn new(
+        place: Arc<str>,
+        tasks: Arc<Tasks>,
+        prepares: bool,
+        wait: Duration,
+        tls: Connect,
+    ) -> Self {
         let gate = Arc::new(Semaphore::new(N_LINES as usize));
         let is_closing = Arc::new(watch::Sender::new(false));
         Self {
@@ -51,6 +58,7 @@ impl Shared {
             tasks,
             prepares,
             wait,
+            tls,
             gate,
             is_closing,
         }
@@ -96,7 +104,7 @@ pub(super) struct Lines {
 impl Lines {
     pub(super) fn new(config: Config, n: usize, shared: Shared) -> Result<Self, StoreError> {
         // Whether a connection is alive is all that is asked here; see `Line::clean` for the rest.
-        let manager = Manager::from_config(config, NoTls, ManagerConfig::default());
+        let manager = Manager::from_config(config, shared.tls.clone(), ManagerConfig::default());
         let pool = Pool::builder(manager)
             .max_size(n)
             .runtime(Runtime::Tokio1)
@@ -172,6 +180,14 @@ impl Line {
     /// Whether statements may be prepared under a name.
     pub(super) fn prepares(&self) -> bool {
         self.shared.prepares
+    }
+
+    /// What stops a statement of this connection from another one.
+    pub(super) fn stop(&self) -> Stop {
+        Stop {
+            token: self.cancel_token(),
+            tls: self.shared.tls.clone(),
+        }
     }
 
     /// Removes what an earlier user of the session may have left. It is sent ahead of what the caller sends
@@ -252,32 +268,44 @@ impl Drop for Line {
             return;
         };
         if self.in_flight {
-            self.shared.tasks.spawn(give_up(object));
+            self.shared
+                .tasks
+                .spawn(give_up(object, self.shared.tls.clone()));
         } else if self.spoiled {
             drop(Object::take(object));
         } else if self.open {
-            self.shared.tasks.spawn(roll_back(object));
+            self.shared
+                .tasks
+                .spawn(roll_back(object, self.shared.tls.clone()));
         }
     }
 }
 
 /// Cancels what runs and closes the connection. Its place in the pool is free afterwards, so that a role
 /// never has more connections than the pool has places.
-async fn give_up(object: Object) {
-    cancel(&object.cancel_token()).await;
+async fn give_up(object: Object, tls: Connect) {
+    let token = object.cancel_token();
+    cancel(&Stop { token, tls }).await;
     drop(Object::take(object));
 }
 
-async fn roll_back(object: Object) {
+async fn roll_back(object: Object, tls: Connect) {
     match timeout(GRACE, object.batch_execute("ROLLBACK")).await {
         Ok(Ok(())) => {}
-        Ok(Err(_)) | Err(_) => give_up(object).await,
+        Ok(Err(_)) | Err(_) => give_up(object, tls).await,
     }
 }
 
+/// The way to stop what runs on a connection, with the same TLS.
+pub(super) struct Stop {
+    token: CancelToken,
+    tls: Connect,
+}
+
 /// Asks the server to stop what runs on a connection. That takes a connection of its own.
-pub(super) async fn cancel(token: &CancelToken) {
-    if !matches!(timeout(GRACE, token.cancel_query(NoTls)).await, Ok(Ok(()))) {
+pub(super) async fn cancel(stop: &Stop) {
+    let asked = stop.token.cancel_query(stop.tls.clone());
+    if !matches!(timeout(GRACE, asked).await, Ok(Ok(()))) {
         tracing::warn!("a statement could not be cancelled; the server's own limit ends it");
     }
 }

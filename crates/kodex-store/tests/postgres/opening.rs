@@ -20,7 +20,8 @@ async fn a_store_that_cannot_be_reached_does_not_tell_the_password() {
             "store.unreachable",
         ),
         (
-            database.url.replace("host-password", "secret-word") + "?sslmode=require",
+            database.url.replace("host-password", "secret-word")
+                + "&sslrootcert=/nowhere/ca.crt&sslmode=verify-ca",
             "store.unsupported",
         ),
         (
