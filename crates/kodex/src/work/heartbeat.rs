@@ -273,6 +273,7 @@ async fn ask(shared: &Shared, turn: &Turn, timeout: Duration) -> Result<u64, Plu
     let payload = Json::of(&beat)
         .map_err(|error| PluginError::new(Failure::InvalidReply, "host.form", error.to_string()))?;
     let ask = guard::Ask {
+        caller: None,
         slot: &turn.slot,
         cell: &turn.cell,
         kind: RequestKind::Hook,

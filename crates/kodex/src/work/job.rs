@@ -110,6 +110,7 @@ async fn ask(
         timeout => timeout,
     };
     let ask = guard::Ask {
+        caller: None,
         slot: &subscriber.slot,
         cell: &subscriber.cell,
         kind: RequestKind::Hook,

@@ -19,6 +19,8 @@ const GRACE: Duration = Duration::from_secs(5);
 const FLOOD_BYTES: usize = 64 << 20;
 /// Bytes of output that go to the log as they come; of what follows only the end goes there.
 const LOGGED_BYTES: usize = 4 << 20;
+/// What a line costs besides its text: a flood of short ones is one as well.
+const LINE_COST: usize = 64;
 /// Bytes of the end of each stream that are kept.
 const TAIL_BYTES: usize = 160 << 10;
 /// How long lines wait for company on their way to the log.
@@ -177,7 +179,10 @@ impl<'a> Streams<'a> {
             self.n_dropped += lines.len();
             return;
         }
-        self.n_logged += lines.iter().map(|line| line.text.len() + 1).sum::<usize>();
+        self.n_logged += lines
+            .iter()
+            .map(|line| line.text.len() + LINE_COST)
+            .sum::<usize>();
         log.write(lines).await;
     }
 

@@ -146,9 +146,16 @@ pub(crate) fn job_request(plugin: &PluginName, asked: &JobEnqueue) -> Result<Hoo
         let text = format!("plugin {plugin}: the job's {field} {rule}; nothing was stored");
         Err(HostError::new("job.invalid", text))
     };
+    let is_word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c);
+    let is_name =
+        !asked.name.is_empty() && asked.name.len() <= 128 && asked.name.chars().all(is_word);
     let hook = match HookName::new(format!("job.{}", asked.name)) {
-        Ok(hook) => hook,
-        Err(error) => return refuse("name", format!("is none: {error}")),
+        Ok(hook) if is_name => hook,
+        _ => {
+            let rule =
+                "is none: lower-case letters, digits, dots, hyphens and underscores, at most 128";
+            return refuse("name", rule.to_owned());
+        }
     };
     for (field, text) in [("key", &asked.key), ("lane", &asked.lane)] {
         if let Some(text) = text

@@ -8,6 +8,8 @@ mod reload;
 #[cfg(all(feature = "sqlite", feature = "postgres"))]
 mod stored;
 mod tools;
+#[cfg(all(feature = "sqlite", feature = "postgres", feature = "worker"))]
+mod work;
 
 use std::sync::Arc;
 

@@ -1,0 +1,343 @@
+//! The life of an agent run (6N).
+
+use super::*;
+use kodex::{Deliver, DeliverError};
+
+struct Stand {
+    runtime: Runtime,
+    runner: Arc<Scripted>,
+    plugin: Arc<Doing>,
+    id: String,
+}
+
+/// A run that was asked for and a runner that will answer so.
+async fn stand(
+    store: &Arc<dyn Store>,
+    steps: Vec<Step>,
+    more: impl Fn(Builder) -> Builder,
+) -> Stand {
+    let runner = Scripted::new(steps);
+    let (plugin, told) = asking("asks", wish("k"));
+    let start = builder(store, vec![plugin.clone()]).runner(runner.clone());
+    let runtime = built(more(start)).await;
+    pulse(&runtime).await;
+    let id = id_of(&told.lock().expect("no panic")[0]);
+    Stand {
+        runtime,
+        runner,
+        plugin,
+        id,
+    }
+}
+
+#[tokio::test]
+async fn a_run_is_executed_and_its_answer_kept() {
+    each(|store| async move {
+        let Stand {
+            runtime,
+            runner,
+            plugin,
+            id,
+        } = stand(&store, vec![], |builder| builder).await;
+        let working = runtime.work().await.expect("works");
+        let done = reaches(&runtime, &id, RunStatus::Completed).await;
+        assert_eq!(done.answer.as_deref(), Some("answer to do k"));
+        assert_eq!((done.attempt, done.n_crashes), (1, 0));
+        let ran = runner.ran();
+        assert_eq!(ran.len(), 1);
+        assert_eq!(
+            (ran[0].id.as_str(), ran[0].plugin.as_str(), &ran[0].subject),
+            (id.as_str(), "asks", &None)
+        );
+        let seen = plugin.ask("agent/get", json!({"id": id})).await;
+        let keys: Vec<_> = seen
+            .as_object()
+            .expect("an object")
+            .keys()
+            .cloned()
+            .collect();
+        assert_eq!(keys, ["id", "result_at_ms", "status"]);
+        pulse(&runtime).await;
+        working
+            .drain(Duration::from_secs(5), std::future::pending())
+            .await;
+        assert_eq!(
+            runner.n_ran(),
+            1,
+            "what is over stays over, whoever asks again"
+        );
+    })
+    .await;
+}
+
+/// A run whose runner behaves so ends so: state, stable word, slices that ran.
+#[tokio::test]
+async fn each_end_of_a_runner_has_its_state() {
+    let end = |end| Step::End(end);
+    let failed = || {
+        end(RunEnd::Failed {
+            code: "x.broken",
+            error: "broken".into(),
+        })
+    };
+    let retry = || {
+        end(RunEnd::Retry {
+            code: "x.later",
+            error: "later".into(),
+            after: None,
+        })
+    };
+    let go_on = |left: u64| {
+        end(RunEnd::Continue {
+            checkpoint: Some(Json::from(json!({"at": left}))),
+            after: Duration::ZERO,
+        })
+    };
+    let cases: Vec<(&str, Vec<Step>, RunStatus, Option<&str>, usize)> = vec![
+        (
+            "failed",
+            vec![failed()],
+            RunStatus::Failed,
+            Some("x.broken"),
+            1,
+        ),
+        (
+            "blocked",
+            vec![end(RunEnd::Blocked {
+                reason: "needs a word".into(),
+            })],
+            RunStatus::Blocked,
+            Some("run.blocked"),
+            1,
+        ),
+        (
+            "retried",
+            vec![retry(), retry()],
+            RunStatus::Completed,
+            None,
+            3,
+        ),
+        (
+            "exhausted",
+            (0..9).map(|_| retry()).collect(),
+            RunStatus::Failed,
+            Some("attempts_exhausted"),
+            5,
+        ),
+        (
+            "panicking",
+            vec![Step::Panic],
+            RunStatus::Completed,
+            None,
+            2,
+        ),
+        (
+            "continued",
+            (0..20).map(go_on).collect(),
+            RunStatus::Completed,
+            None,
+            21,
+        ),
+        (
+            "busy",
+            (0..12)
+                .map(|_| {
+                    end(RunEnd::Busy {
+                        after: Duration::ZERO,
+                    })
+                })
+                .collect(),
+            RunStatus::Completed,
+            None,
+            13,
+        ),
+        (
+            "silent",
+            vec![end(RunEnd::Completed {
+                answer: " \n".into(),
+            })],
+            RunStatus::Completed,
+            None,
+            1,
+        ),
+    ];
+    let cases = Mutex::new(cases);
+    let stores = stores().await;
+    let all = cases.into_inner().expect("no panic");
+    for (at, (name, steps, status, code, n_ran)) in all.into_iter().enumerate() {
+        // The engines take turns: what an end does is the store's suite's to show on each.
+        let folder = tempfile::tempdir().expect("a folder");
+        let store: Arc<dyn Store> = match at % 2 {
+            0 => stores.all[0].clone(),
+            _ => {
+                let options = SqliteOptions::new(folder.path().join("s"), Arc::new(SystemClock));
+                Arc::new(SqliteStore::open(options).await.expect("a store opens"))
+            }
+        };
+        let runner = Scripted::new(steps);
+        let (plugin, told) = asking(name, wish(name));
+        let runtime = built(builder(&store, vec![plugin]).runner(runner.clone())).await;
+        pulse(&runtime).await;
+        let id = id_of(&told.lock().expect("no panic")[0]);
+        let working = runtime.work().await.expect("works");
+        let done = reaches(&runtime, &id, status).await;
+        if let Some(code) = code {
+            assert_eq!(done.reason_code.as_deref(), Some(code), "{name}");
+        }
+        assert_eq!(runner.n_ran(), n_ran, "{name}");
+        if name == "continued" {
+            let left: Vec<_> = runner
+                .ran()
+                .iter()
+                .map(|run| run.checkpoint.clone())
+                .collect();
+            assert_eq!(left[0], None);
+            assert_eq!(left[20], Some(Json::from(json!({"at": 19}))));
+            assert_eq!(done.attempt, 1, "planned pauses are no attempts");
+        }
+        if name == "silent" {
+            assert_eq!(
+                done.answer.as_deref(),
+                Some("The run ended without an answer.")
+            );
+        }
+        working
+            .drain(Duration::from_secs(5), std::future::pending())
+            .await;
+    }
+}
+
+#[tokio::test]
+async fn without_a_runner_a_run_fails_and_says_what_to_do() {
+    each(|store| async move {
+        let (plugin, told) = asking("asks", wish("k"));
+        let runtime = built(builder(&store, vec![plugin])).await;
+        pulse(&runtime).await;
+        let id = id_of(&told.lock().expect("no panic")[0]);
+        let working = runtime.work().await.expect("works");
+        let done = reaches(&runtime, &id, RunStatus::Failed).await;
+        assert_eq!(done.reason_code.as_deref(), Some("run.no_runner"));
+        assert!(done.reason.expect("a text").contains("[runner]"));
+        working.drain(Duration::ZERO, std::future::pending()).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_run_is_cancelled_while_it_waits_and_while_it_works() {
+    each(|store| async move {
+        let Stand {
+            runtime,
+            runner,
+            id,
+            ..
+        } = stand(&store, vec![Step::Hang], |builder| builder).await;
+        let working = runtime.work().await.expect("works");
+        until("it runs", || async { (runner.n_ran() == 1).then_some(()) }).await;
+        assert!(!runtime.works().cancel(&id).await.expect("asked"));
+        reaches(&runtime, &id, RunStatus::Cancelled).await;
+        let again = runtime.works().cancel(&id).await.expect_err("it is over");
+        assert_eq!(again.code(), "work.state");
+        runtime.works().retry(&id).await.expect("tried again");
+        let done = reaches(&runtime, &id, RunStatus::Completed).await;
+        assert_eq!((done.generation, runner.n_ran()), (1, 2));
+        working
+            .drain(Duration::from_secs(5), std::future::pending())
+            .await;
+        let unknown = runtime.works().find("run_none").await.expect_err("none");
+        assert_eq!(unknown.code(), "work.unknown");
+    })
+    .await;
+}
+
+/// Delivers as it was told, and notes what it was given.
+struct Delivery {
+    ends: Mutex<VecDeque<Result<(), DeliverError>>>,
+    given: Mutex<Vec<(String, String)>>,
+}
+
+impl Deliver for Delivery {
+    fn deliver<'a>(
+        &'a self,
+        run: &'a Run,
+        answer: &'a str,
+    ) -> Pending<'a, Result<(), DeliverError>> {
+        self.given
+            .lock()
+            .expect("no panic")
+            .push((run.id.clone(), answer.to_owned()));
+        let end = self.ends.lock().expect("no panic").pop_front();
+        Box::pin(std::future::ready(end.unwrap_or(Ok(()))))
+    }
+}
+
+#[tokio::test]
+async fn a_failed_delivery_is_repeated_and_the_agents_work_is_not() {
+    each(|store| async move {
+        let later = || {
+            Err(DeliverError {
+                transient: true,
+                message: "not now".into(),
+            })
+        };
+        let delivery = Arc::new(Delivery {
+            ends: Mutex::new([later(), later()].into()),
+            given: Mutex::default(),
+        });
+        let door = delivery.clone();
+        let Stand {
+            runtime,
+            runner,
+            id,
+            ..
+        } = stand(&store, vec![], |builder| {
+            builder.destination("session", door.clone())
+        })
+        .await;
+        let working = runtime.work().await.expect("works");
+        reaches(&runtime, &id, RunStatus::Completed).await;
+        let given = delivery.given.lock().expect("no panic").clone();
+        assert_eq!(given, vec![(id.clone(), "answer to do k".to_owned()); 3]);
+        assert_eq!(runner.n_ran(), 1);
+        working
+            .drain(Duration::from_secs(5), std::future::pending())
+            .await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_a_runner_says_stands_in_the_log() {
+    struct Talking;
+    impl AgentRunner for Talking {
+        fn run<'a>(&'a self, run: &'a Run) -> Pending<'a, RunEnd> {
+            Box::pin(async move {
+                run.log.note("one").await;
+                run.log.note("x".repeat(100_000)).await;
+                RunEnd::Completed { answer: "a".into() }
+            })
+        }
+    }
+    each(|store| async move {
+        let (plugin, told) = asking("asks", wish("k"));
+        let runtime = built(builder(&store, vec![plugin]).runner(Arc::new(Talking))).await;
+        pulse(&runtime).await;
+        let id = id_of(&told.lock().expect("no panic")[0]);
+        let working = runtime.work().await.expect("works");
+        reaches(&runtime, &id, RunStatus::Completed).await;
+        let lines = runtime.works().logs(&id, 0, 100).await.expect("lines");
+        assert_eq!(
+            (lines[0].text.as_str(), lines[0].stream.as_str()),
+            ("one", "kodex")
+        );
+        assert!(lines[1].text.len() <= 8 << 10);
+        let rest = runtime
+            .works()
+            .logs(&id, lines[0].number, 100)
+            .await
+            .expect("lines");
+        assert_eq!(rest, lines[1..]);
+        working.drain(Duration::ZERO, std::future::pending()).await;
+    })
+    .await;
+}
