@@ -58,6 +58,11 @@ impl Environment {
         self.user_dir("XDG_DATA_HOME", ".local/share")
     }
 
+    /// Where a program that stays keeps what goes with it, such as its socket, when there is no project.
+    pub(crate) fn state_dir(&self) -> Option<PathBuf> {
+        self.user_dir("XDG_STATE_HOME", ".local/state")
+    }
+
     /// The user's configuration file.
     pub(crate) fn user_config(&self) -> Option<PathBuf> {
         self.user_dir("XDG_CONFIG_HOME", ".config")

@@ -31,6 +31,7 @@ mod store;
 mod template;
 mod verb;
 mod watch;
+mod work;
 
 #[cfg(feature = "schema")]
 mod schemas;

@@ -9,7 +9,7 @@ use crate::{
     invocation::Invocation,
     problem::Problem,
     render::{finding, progress, style},
-    store,
+    store, work,
 };
 
 /// A cache folder that is deleted when the run ends.
@@ -99,6 +99,7 @@ impl Invocation {
             Some(store) => builder.store(store),
             None => builder,
         };
+        let builder = work::wire(builder, &ready.work, &self.environment);
         let settings = ready.plugins.iter();
         Ok(settings.fold(builder, |builder, (name, said)| {
             builder.plugin_settings(name, said.clone())

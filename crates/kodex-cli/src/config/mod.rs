@@ -9,8 +9,10 @@
 mod file;
 mod raw;
 mod ready;
+mod work;
 
 #[cfg(test)]
 mod tests;
 
 pub(crate) use ready::{Ready, tidy};
+pub(crate) use work::{LogFormat, Program, Serve, Work, address};

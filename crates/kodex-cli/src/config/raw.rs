@@ -6,6 +6,8 @@ use kodex::{Json, contract::span::parse_span};
 use serde::{Deserialize, Deserializer, de};
 use serde_json::Value;
 
+use super::work::{RawDestinations, RawHeartbeat, RawProgram, RawServe, RawWork};
+
 /// One file as written.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default, expecting = "a table")]
@@ -18,6 +20,11 @@ pub(super) struct Raw {
     pub(super) order: Vec<toml::Spanned<String>>,
     pub(super) python: RawPython,
     pub(super) store: RawStore,
+    pub(super) work: RawWork,
+    pub(super) heartbeat: RawHeartbeat,
+    pub(super) serve: RawServe,
+    pub(super) runner: Option<RawProgram>,
+    pub(super) destinations: RawDestinations,
     pub(super) guard: RawGuard,
     pub(super) limits: RawLimits,
 }

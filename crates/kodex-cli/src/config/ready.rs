@@ -12,6 +12,7 @@ use serde_json::Map;
 use super::{
     file::{self, Layer},
     raw::{Isolation, Positive, RawGuard, RawLimits, Span, Table},
+    work::{Serve, Work},
 };
 use crate::{args::Globals, environment::Environment, problem::Problem, store::StoreSettings};
 
@@ -34,6 +35,10 @@ pub(crate) struct Ready {
     pub(crate) store: Option<String>,
     pub(crate) store_settings: StoreSettings,
     pub(crate) guard: GuardSettings,
+    pub(crate) work: Work,
+    pub(crate) serve: Serve,
+    /// The folder for what only the running program needs, such as its socket; none without a home.
+    pub(crate) run_folder: Option<PathBuf>,
     /// What was passed over.
     pub(crate) warnings: Vec<Diagnostic>,
 }
@@ -56,11 +61,16 @@ impl Ready {
                     .as_ref()
                     .and_then(|file| file.parent())
                     .map(in_folder);
+                let folder = project.as_ref().and_then(|file| file.parent());
+                ready.run_folder = folder.map(|folder| folder.join("run"));
                 user.into_iter().chain(project).collect()
             }
         };
         if ready.store.is_none() {
             ready.store = environment.data_dir().map(|folder| in_folder(&folder));
+        }
+        if ready.run_folder.is_none() {
+            ready.run_folder = environment.state_dir().map(|folder| folder.join("run"));
         }
         for file in files {
             tracing::info!(file = %file.display(), "reading configuration");
@@ -122,6 +132,11 @@ impl Ready {
         set_some(&mut self.inspect_timeout, raw.python.inspect_timeout);
         set_guard(&mut self.guard, &raw.guard);
         set_limits(&mut self.guard.limits, &raw.limits);
+        self.work.lay_over(&raw.work);
+        self.work.lay_heartbeat_over(&raw.heartbeat);
+        self.work
+            .lay_programs_over(raw.runner, raw.destinations, &base);
+        self.serve.lay_over(raw.serve, raw.heartbeat.every(), &base);
         Ok(())
     }
 
@@ -193,6 +208,9 @@ impl Default for Ready {
             store: None,
             store_settings: StoreSettings::default(),
             guard: GuardSettings::default(),
+            work: Work::default(),
+            serve: Serve::default(),
+            run_folder: None,
             warnings: Vec::new(),
         }
     }
@@ -243,17 +261,17 @@ fn set_some(place: &mut Option<Duration>, said: Option<Span>) {
     *place = said.map(|Span(span)| span).or(*place);
 }
 
-fn set_span(place: &mut Duration, said: Option<Span>) {
+pub(super) fn set_span(place: &mut Duration, said: Option<Span>) {
     *place = said.map_or(*place, |Span(span)| span);
 }
 
-fn set_size(place: &mut usize, said: Option<Positive>) {
+pub(super) fn set_size(place: &mut usize, said: Option<Positive>) {
     *place = said
         .and_then(|Positive(number)| usize::try_from(number).ok())
         .unwrap_or(*place);
 }
 
-fn set_number(place: &mut u32, said: Option<Positive>) {
+pub(super) fn set_number(place: &mut u32, said: Option<Positive>) {
     *place = said.map_or(*place, |Positive(number)| number);
 }
 
