@@ -145,6 +145,7 @@ async fn echo(worker: &Worker, payload: &Json) {
             at: Instant::now() + timeout,
             timeout,
         },
+        caller: None,
     };
     std::hint::black_box(settle(worker.call(request)).await.expect("an echo"));
 }

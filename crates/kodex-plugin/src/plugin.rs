@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{Host, Json, Manifest, Permission, PluginError, PluginName};
+use crate::{Host, Json, Manifest, Permission, PluginError, PluginName, tool::Caller};
 
 /// A plugin, alive in a runtime. Every backend turns its kind of code into this.
 ///
@@ -162,6 +162,8 @@ pub struct Request<'a> {
     pub payload: &'a Json,
     /// When the answer is due. The host enforces it; it is here so that a plugin can plan.
     pub deadline: Deadline,
+    /// For tools: who calls and from where. None where the host does not know.
+    pub caller: Option<&'a Caller>,
 }
 
 impl std::fmt::Debug for Request<'_> {

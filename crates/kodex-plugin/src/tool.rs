@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Json, ToolName};
+use crate::{
+    Json, ToolName,
+    wire::work::{Destination, Visibility},
+};
 
 /// The declaration of one tool.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -50,6 +53,38 @@ impl Annotations {
     fn is_empty(&self) -> bool {
         *self == Self::default()
     }
+}
+
+/// Who calls a tool and from where, as the host knows it. What a model writes into the input cannot change it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Caller {
+    /// The same for a call that is made again, and for no other.
+    pub call_id: String,
+    /// The conversation in which it is made.
+    pub source: Destination,
+    /// Who may see what is said there.
+    #[serde(default)]
+    pub visibility: Visibility,
+    /// Whether it is between one person and the agent alone.
+    #[serde(default)]
+    pub direct: bool,
+    /// The person, where the host is sure of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actor: Option<Actor>,
+}
+
+/// A person.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Actor {
+    /// What tells them from others.
+    pub id: String,
+    /// What people call them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
 }
 
 /// The name under which a model sees a tool: the plugin's name in camel case, `_`, the tool's name.

@@ -164,6 +164,7 @@ pub(crate) fn request<'a>(kind: RequestKind, name: &'a str, payload: &'a Json) -
             at: now() + CALL_LIMIT,
             timeout: CALL_LIMIT,
         },
+        caller: None,
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use kodex_plugin::{Clock, Failure, Hook, Json, Manifest, PluginError, Tool};
+use kodex_plugin::{Clock, Failure, Hook, Json, Manifest, PluginError, Tool, tool::Caller};
 use kodex_store::Store;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tracing::Instrument as _;
@@ -248,9 +248,31 @@ impl Runtime {
     /// # Errors
     /// [`ToolError`] says whether the input, the output, the tool or the plugin was at fault.
     pub async fn call_tool(&self, name: &str, input: &Json) -> Result<Json, ToolError> {
+        self.call_tool_from(name, input, None).await
+    }
+
+    /// As [`Runtime::call_tool`], for a caller whom the host knows: tools that act for a conversation need one.
+    ///
+    /// # Errors
+    /// As [`Runtime::call_tool`].
+    pub async fn call_tool_as(
+        &self,
+        name: &str,
+        input: &Json,
+        caller: &Caller,
+    ) -> Result<Json, ToolError> {
+        self.call_tool_from(name, input, Some(caller)).await
+    }
+
+    async fn call_tool_from(
+        &self,
+        name: &str,
+        input: &Json,
+        caller: Option<&Caller>,
+    ) -> Result<Json, ToolError> {
         let current = self.current();
         match current.catalog.tool(name) {
-            Some(entry) => dispatch::tool::call(&self.inner.shared, entry, input).await,
+            Some(entry) => dispatch::tool::call(&self.inner.shared, entry, input, caller).await,
             None => Err(ToolError::Unknown {
                 name: name.to_owned(),
                 similar: kodex_plugin::suggest::closest(

@@ -97,6 +97,7 @@ impl Exchange {
                 at: self.clock.now() + span,
                 timeout: span,
             },
+            caller: None,
         }))
         .await
     }

@@ -363,6 +363,7 @@ async fn call(plugin: &dyn Plugin, asked: &Value) -> Outcome {
         name,
         payload: &payload,
         deadline,
+        caller: None,
     }))
     .await
 }

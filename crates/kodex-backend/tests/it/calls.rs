@@ -71,6 +71,7 @@ async fn a_call_that_was_never_polled_is_cancelled_as_well() {
             at: Instant::now() + LONG,
             timeout: LONG,
         },
+        caller: None,
     });
     drop(call);
     assert_eq!(plug.hook(json!(1), LONG).await, Ok(Reply::from(json!(1))));
@@ -155,6 +156,7 @@ async fn a_caller_that_reads_and_is_not_polled_stalls_nobody() {
             at: Instant::now() + LONG,
             timeout: LONG,
         },
+        caller: None,
     }) else {
         panic!("a process never answers at once")
     };
@@ -184,6 +186,7 @@ async fn what_was_answered_before_the_end_counts() {
             at: Instant::now() + LONG,
             timeout: LONG,
         },
+        caller: None,
     }) else {
         panic!("a process never answers at once")
     };
@@ -322,6 +325,7 @@ async fn line_breaks_in_a_payload_do_not_break_the_line() {
             at: Instant::now() + LONG,
             timeout: LONG,
         },
+        caller: None,
     }))
     .await;
     assert_eq!(reply, Ok(Reply(Some(payload))));

@@ -156,6 +156,7 @@ impl Plug {
                 at: Instant::now() + timeout,
                 timeout,
             },
+            caller: None,
         }))
         .await
     }

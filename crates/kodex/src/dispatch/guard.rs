@@ -13,7 +13,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use kodex_plugin::{Call, Deadline, Failure, Json, PluginError, Reply, Request, RequestKind};
+use kodex_plugin::{
+    Call, Deadline, Failure, Json, PluginError, Reply, Request, RequestKind, tool::Caller,
+};
 
 use tracing::Instrument as _;
 
@@ -44,6 +46,8 @@ pub(crate) struct Ask<'a> {
     pub(crate) no_later_than: Option<Instant>,
     /// Says whether a reply has the form that the hook demands, where it demands one.
     pub(crate) check: Option<Check>,
+    /// For tools: who calls and from where.
+    pub(crate) caller: Option<&'a Caller>,
 }
 
 /// The end of one guarded call.
@@ -193,6 +197,7 @@ fn request<'a>(ask: &Ask<'a>, deadline: Deadline) -> Request<'a> {
         name: ask.name,
         payload: ask.payload,
         deadline,
+        caller: ask.caller,
     }
 }
 

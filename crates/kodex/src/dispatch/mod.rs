@@ -126,6 +126,7 @@ impl<'a> Event<'a> {
             return guard::Asked::Over((), now);
         }
         let ask = guard::Ask {
+            caller: None,
             slot: &to.slot,
             cell: &to.cell,
             kind: RequestKind::Hook,

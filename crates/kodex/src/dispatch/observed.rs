@@ -59,6 +59,7 @@ async fn drain(shared: Arc<Shared>, slot: Arc<Slot>, mut told: Told) {
     // When the runtime ends in the middle, nobody looks at the count again.
     loop {
         let ask = guard::Ask {
+            caller: None,
             slot: &slot,
             cell: &told.cell,
             kind: RequestKind::Hook,

@@ -6,7 +6,7 @@ use std::{
 };
 
 use jsonschema::Validator;
-use kodex_plugin::{Failure, Json, RequestKind, Tool};
+use kodex_plugin::{Failure, Json, RequestKind, Tool, tool::Caller};
 
 use super::{error::ToolError, guard};
 use crate::{
@@ -101,6 +101,7 @@ pub(crate) async fn call(
     shared: &Shared,
     entry: &ToolEntry,
     input: &Json,
+    caller: Option<&Caller>,
 ) -> Result<Json, ToolError> {
     let (plugin, tool) = (entry.slot.name.clone(), entry.tool.name.to_string());
     if let Some(issues) = entry.issues("input", input)? {
@@ -134,6 +135,7 @@ pub(crate) async fn call(
         slow_after: timeout.mul_f64(shared.guard.breaker.slow_after),
         no_later_than: None,
         check: None,
+        caller,
     };
     let reply = match guard::call(shared, ask, shared.clock.now()).await.result {
         Ok(reply) => reply.0.unwrap_or_else(Json::null),

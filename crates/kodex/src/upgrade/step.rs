@@ -103,6 +103,7 @@ impl<'a> Stepping<'a> {
             name: step.name(),
             payload,
             deadline: Deadline { at, timeout },
+            caller: None,
         };
         let plugin = &self.one.slot.plugin;
         let late = ("call.timeout", "the data step did not end");

@@ -74,6 +74,7 @@ impl<'p> Work<'p> {
                 name: &name,
                 payload: &payload,
                 deadline,
+                caller: None,
             };
             finish(plugin.call(request)).await.map(Answer::Reply)
         };
