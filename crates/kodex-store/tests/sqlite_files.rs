@@ -209,6 +209,56 @@ async fn a_lock_of_another_process_is_waited_for_within_bounds() {
     waiting.expect("gets its turn");
 }
 
+/// On one thread: whoever waited here for the file would keep the other one from letting it go.
+#[tokio::test]
+async fn values_wait_for_another_process_without_keeping_the_thread() {
+    let folder = tempfile::tempdir().expect("makes a folder");
+    let store = open(folder.path()).await;
+    let name = plugin("notes");
+    for at in 0..4 {
+        set(&store, &name, "key", &at.to_string())
+            .await
+            .expect("writes");
+    }
+    let foreign = Connection::open(folder.path().join("kodex.db")).expect("opens");
+    foreign.execute_batch("BEGIN IMMEDIATE").expect("locks");
+    let (done, read) = tokio::join!(set(&store, &name, "key", "5"), async {
+        let read = value(&store, &name, "key").await;
+        tokio::task::yield_now().await;
+        foreign.execute_batch("COMMIT").expect("unlocks");
+        read
+    });
+    assert!(matches!(done, Ok(Written::Done { .. })), "{done:?}");
+    assert_eq!(read.as_deref(), Some("3"), "readers do not wait");
+    assert_eq!(value(&store, &name, "key").await.as_deref(), Some("5"));
+}
+
+/// Values are read where they are asked for, so nothing else makes such a caller wait.
+#[tokio::test]
+async fn who_asks_for_values_without_end_lets_others_run() {
+    let folder = tempfile::tempdir().expect("makes a folder");
+    let store = open(folder.path()).await;
+    let name = plugin("notes");
+    set(&store, &name, "key", "1").await.expect("writes");
+    let until = patience();
+    let asking = async {
+        while SuiteClock::default().now() < until {
+            value(&store, &name, "key").await;
+            set(&store, &name, "key", "2").await.expect("writes");
+        }
+    };
+    let other = async {
+        for _ in 0..20 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        biased;
+        () = asking => panic!("nobody else came to run"),
+        () = other => {}
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_opened_for_reading_refuses_writes() {
     let folder = tempfile::tempdir().expect("makes a folder");
@@ -367,7 +417,7 @@ async fn newer_formats_are_refused() {
             error,
             StoreError::Newer {
                 found: 7,
-                known: 1,
+                known: 2,
                 ..
             }
         ),

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use kodex_plugin::PluginName;
 
-use super::{open::Site, thread::Lane};
+use super::{here::Here, open::Site, thread::Lane};
 use crate::{Bounds, StoreError};
 
 /// Most cursors, reading transactions and checks of one file at once.
@@ -16,14 +16,19 @@ pub(super) struct File {
     pub(super) readers: Lane,
     pub(super) writer: Lane,
     pub(super) long: Lane,
+    /// What runs without a thread of a lane; the store's own file alone uses it.
+    pub(super) here: Arc<Here>,
 }
 
 impl File {
     pub(super) fn new(site: Arc<Site>) -> Self {
+        let here = Arc::new(Here::new(Arc::clone(&site)));
+        let lane = |n_threads| Lane::new(Arc::clone(&site), n_threads, Arc::clone(&here));
         Self {
-            readers: Lane::new(Arc::clone(&site), site.options.n_readers),
-            writer: Lane::new(Arc::clone(&site), 1),
-            long: Lane::new(Arc::clone(&site), N_LONG),
+            readers: lane(site.options.n_readers),
+            writer: lane(1),
+            long: lane(N_LONG),
+            here,
             site,
         }
     }
@@ -46,6 +51,7 @@ impl File {
 
     /// Closes every lane.
     pub(super) async fn close(&self) -> Result<(), StoreError> {
+        self.here.close();
         let readers = self.readers.close().await;
         let writer = self.writer.close().await;
         let long = self.long.close().await;

@@ -1,5 +1,6 @@
-//! Several callers' writes in one transaction: whoever waits while one is being committed goes into the
-//! next. Each caller has its own outcome, and none is told before the commit. If one of a group fails in
+//! The store's own writes. One that finds nobody before it is done at once where it is asked for
+//! ([`super::here`]). Otherwise several callers' writes share one transaction on the writer's thread:
+//! whoever waits while one is being committed goes into the next. Each caller has its own outcome, and none is told before the commit. If one of a group fails in
 //! the engine, nothing of the group stays and each is done again alone.
 
 use std::{
@@ -13,8 +14,10 @@ use tokio::sync::oneshot;
 
 use super::{
     error,
+    file::File,
+    here::{Here, now_ms},
     open::Conn,
-    thread::{Lane, Patience, Reply, Seat},
+    thread::{Patience, Reply},
     watch::{CancelOnDrop, Token, locked},
 };
 use crate::StoreError;
@@ -81,18 +84,24 @@ impl<T: Send, F: FnMut(&Connection, i64) -> Outcome<T> + Send> Member for Ask<T,
 }
 
 impl Group {
-    /// Runs `work`, which may be run again when another write of its group fails, in a transaction on
-    /// the writer's thread.
+    /// Runs `work` in a transaction. It may be run again when another write of its group fails, and then
+    /// nothing of the first time is left.
     pub(super) async fn call<T, F>(
         &self,
-        lane: &Lane,
+        file: &File,
         plugin: &PluginName,
-        work: F,
+        mut work: F,
     ) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnMut(&Connection, i64) -> Outcome<T> + Send + 'static,
     {
+        let is_free = !locked(&self.0).served;
+        if is_free && let Some(done) = file.here.write(plugin, &mut work) {
+            // What never waits would never let others have the thread.
+            tokio::task::coop::consume_budget().await;
+            return done;
+        }
         let token = Token::default();
         let _cancel = CancelOnDrop(token.clone());
         let (reply, answer) = oneshot::channel();
@@ -103,18 +112,18 @@ impl Group {
             reply,
             token: token.clone(),
         });
-        let hot = self.add(lane, ask)?;
+        let hot = self.add(file, ask)?;
         let patience = Patience {
             turn: None,
             short: true,
         };
-        lane.answer(answer, &token, patience, hot).await
+        file.writer.answer(answer, &token, patience, hot).await
     }
 
-    fn add(&self, lane: &Lane, ask: Box<dyn Member>) -> Result<bool, StoreError> {
+    fn add(&self, file: &File, ask: Box<dyn Member>) -> Result<bool, StoreError> {
         let mut queue = locked(&self.0);
         if queue.waiting.len() >= N_WAITING {
-            return Err(lane.busy());
+            return Err(file.writer.busy());
         }
         queue.waiting.push_back(ask);
         if queue.served {
@@ -126,7 +135,8 @@ impl Group {
             group: self.clone(),
             done: false,
         };
-        lane.post(move |seat| serving.serve(seat))
+        let here = Arc::clone(&file.here);
+        file.writer.post(move |_| serving.serve(&here))
     }
 }
 
@@ -138,15 +148,13 @@ struct Serving {
 }
 
 impl Serving {
-    fn serve(mut self, seat: &mut Seat) {
+    fn serve(mut self, here: &Here) {
         while let Some(mut members) = self.next() {
             members.retain(|member| member.is_wanted());
-            match seat.writer() {
-                Ok(conn) => commit(conn, members),
-                Err(error) => {
-                    for member in members {
-                        member.refuse(error.clone());
-                    }
+            let served = here.on_thread(|conn| commit(conn, std::mem::take(&mut members)));
+            if let Err(error) = served {
+                for member in members {
+                    member.refuse(error.clone());
                 }
             }
         }
@@ -206,7 +214,7 @@ fn attempt(conn: &Conn, members: &mut [Box<dyn Member>]) -> Result<(), Broken> {
     let result = (|| {
         let db = &conn.db;
         db.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
-        let now_ms = i64::try_from(conn.site.options.clock.unix_ms()).unwrap_or(i64::MAX);
+        let now_ms = now_ms(conn);
         for member in members {
             member.run(db, now_ms)?;
         }

@@ -20,6 +20,7 @@ mod file;
 mod functions;
 mod group;
 mod guard;
+mod here;
 mod ledger;
 mod namespace;
 mod open;

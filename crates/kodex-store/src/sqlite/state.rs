@@ -1,7 +1,8 @@
 //! State: values, leases and a row of counters per plugin, in the store's own file.
 //!
-//! No statement of a plugin ever runs there. Reads go to the readers' lane; writes wait for each other and
-//! are committed together ([`super::group`]). Tokens of leases come from the plugin's counters, so a lease
+//! No statement of a plugin ever runs there, so what is short runs where it is asked for ([`super::here`]).
+//! Otherwise reads go to the readers' lane, and writes that wait for each other are committed together
+//! ([`super::group`]). Tokens of leases come from the plugin's counters, so a lease
 //! that is forgotten takes no token with it.
 
 use std::sync::Arc;
@@ -68,7 +69,7 @@ impl Values {
         F: FnMut(&Connection, i64) -> Outcome<T> + Send + 'static,
     {
         self.file.site.writable()?;
-        self.group.call(&self.file.writer, plugin, work).await
+        self.group.call(&self.file, plugin, work).await
     }
 }
 
@@ -76,11 +77,18 @@ impl State for Values {
     fn read<'a>(&'a self, plugin: &'a PluginName, key: &'a str) -> Work<'a, Option<Entry>> {
         Box::pin(async move {
             check_key(plugin, key)?;
+            if let Some(found) = self.file.here.read(|conn| read(conn, plugin, key)) {
+                // What never waits would never let others have the thread.
+                tokio::task::coop::consume_budget().await;
+                return found;
+            }
             let (plugin, key) = (plugin.clone(), key.to_owned());
+            let here = Arc::clone(&self.file.here);
             let work = self.file.readers.call(READING, move |seat, _| {
                 if !seat.has_file()? {
                     return Ok(None);
                 }
+                here.add_reader();
                 read(seat.reader()?, &plugin, &key)
             });
             work.await

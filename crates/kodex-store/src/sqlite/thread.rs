@@ -20,6 +20,7 @@ use std::{
 use tokio::sync::{Notify, Semaphore, oneshot};
 
 use super::{
+    here::Here,
     open::{Conn, Role, Site, open, open_absent},
     watch::{CancelOnDrop, Token, locked},
 };
@@ -132,6 +133,7 @@ struct Queue {
 
 struct Shared {
     site: Arc<Site>,
+    here: Arc<Here>,
     n_threads: usize,
     queue: Mutex<Queue>,
     called: Condvar,
@@ -151,9 +153,10 @@ pub(super) struct Patience {
 }
 
 impl Lane {
-    pub(super) fn new(site: Arc<Site>, n_threads: usize) -> Self {
+    pub(super) fn new(site: Arc<Site>, n_threads: usize, here: Arc<Here>) -> Self {
         Self(Arc::new(Shared {
             site,
+            here,
             n_threads: n_threads.max(1),
             queue: Mutex::new(Queue::default()),
             called: Condvar::new(),
@@ -383,6 +386,7 @@ impl Shared {
             }
         }
         drop(seat);
+        self.here.rest();
         let mut queue = locked(&self.queue);
         queue.n_alive -= 1;
         drop(queue);
@@ -422,7 +426,8 @@ impl Shared {
                 continue;
             }
             queue.n_parked -= 1;
-            if timeout.timed_out() && queue.jobs.is_empty() {
+            // It also looks after the connections that have no thread.
+            if timeout.timed_out() && queue.jobs.is_empty() && !self.here.was_used() {
                 queue.n_serving -= 1;
                 return None;
             }
