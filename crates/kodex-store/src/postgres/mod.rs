@@ -2,7 +2,7 @@
 //!
 //! The schema `kodex` holds the store's own tables; every plugin has a schema `kodex_p_<name>` and
 //! login roles of its own (see `roles`). The store relies on nothing that servers of the same protocol
-//! lack: no advisory locks, no `LISTEN`.
+//! lack: no advisory locks, and `LISTEN` only to be faster.
 //!
 //! What is not kept apart: the catalogs show every role the names of all schemas, tables and roles.
 
@@ -210,9 +210,7 @@ impl PgStore {
         Ok(Self {
             state: PgState::new(Arc::clone(&inner)),
             ledger: PgLedger::new(Arc::clone(&inner)),
-            queue: PgQueue {
-                hints: tokio::sync::watch::Sender::new(0),
-            },
+            queue: PgQueue::new(Arc::clone(&inner))?,
             inner,
         })
     }
@@ -559,6 +557,7 @@ impl Store for PgStore {
             let inner = &self.inner;
             inner.shared.close(CLOSING).await;
             inner.host.close();
+            self.queue.close();
             let pools = {
                 let mut pools = inner.pools.lock().unwrap_or_else(PoisonError::into_inner);
                 std::mem::take(&mut *pools)

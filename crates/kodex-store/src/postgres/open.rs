@@ -10,13 +10,16 @@ use tokio_postgres::Config;
 use super::{
     error,
     pool::{Arg, Line, Lines, Trouble},
+    queue,
     roles::hex,
     tls,
 };
 use crate::{Place, StoreError};
 
 /// The newest format of the core schema.
-pub(super) const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 2;
+/// Those before it. The step from each is what it lacks of the tables.
+const OLDER: &[&str] = &["1"];
 /// The oldest server: what every provider still runs.
 const OLDEST: i32 = 130_000;
 /// How often a change of the core schema is tried again after running into another node.
@@ -260,6 +263,7 @@ async fn make(line: &mut Line, server: &Server) -> Result<(), Trouble> {
         )
         .await?;
     line.batch(SCHEMA).await?;
+    line.batch(queue::SCHEMA).await?;
     let secret = random();
     let tag = random()[..8].to_owned();
     for (name, value) in [
@@ -273,6 +277,11 @@ async fn make(line: &mut Line, server: &Server) -> Result<(), Trouble> {
         )
         .await?;
     }
+    line.rows(
+        "UPDATE kodex.meta SET value = $1 WHERE name = 'format' AND value = ANY ($2)",
+        &[Arg::Text(&FORMAT.to_string()), Arg::Texts(OLDER)],
+    )
+    .await?;
     if alone.first().is_some_and(|row| row.get(0)) {
         close_to_public(line, server).await?;
     }
@@ -299,14 +308,14 @@ async fn close_to_public(line: &mut Line, server: &Server) -> Result<(), Trouble
     Ok(())
 }
 
-fn random() -> String {
+pub(super) fn random() -> String {
     let mut bytes = [0; 32];
     // Without randomness no password can be made; nothing the store could do instead is safe.
     getrandom::fill(&mut bytes).expect("the system gives random bytes");
     hex(&bytes)
 }
 
-/// Reads the core schema; none when it was not finished.
+/// Reads the core schema; none when it was not finished or is of an older format.
 async fn read(line: &mut Line, place: &str) -> Result<Option<Seal>, StoreError> {
     let rows = line
         .rows("SELECT name, value FROM kodex.meta", &[])
@@ -329,6 +338,9 @@ async fn read(line: &mut Line, place: &str) -> Result<Option<Seal>, StoreError> 
             found,
             known: FORMAT,
         });
+    }
+    if found < FORMAT {
+        return Ok(None);
     }
     Ok(find("secret")
         .zip(find("tag"))

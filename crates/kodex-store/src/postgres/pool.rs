@@ -38,7 +38,7 @@ pub(super) struct Shared {
     pub(super) prepares: bool,
     /// How long to wait for a connection, making it included.
     pub(super) wait: Duration,
-    tls: Connect,
+    pub(super) tls: Connect,
     gate: Arc<Semaphore>,
     is_closing: Arc<watch::Sender<bool>>,
 }
@@ -335,6 +335,11 @@ pub(super) enum Arg<'a> {
     Number(i64),
     MaybeNumber(Option<i64>),
     Truth(bool),
+    Texts(&'a [&'a str]),
+    NoTexts,
+    MaybeTexts(&'a [Option<&'a str>]),
+    Numbers(&'a [i64]),
+    MaybeNumbers(&'a [Option<i64>]),
 }
 
 impl Arg<'_> {
@@ -343,6 +348,8 @@ impl Arg<'_> {
             Self::Text(_) | Self::MaybeText(_) => Type::TEXT,
             Self::Number(_) | Self::MaybeNumber(_) => Type::INT8,
             Self::Truth(_) => Type::BOOL,
+            Self::Texts(_) | Self::NoTexts | Self::MaybeTexts(_) => Type::TEXT_ARRAY,
+            Self::Numbers(_) | Self::MaybeNumbers(_) => Type::INT8_ARRAY,
         }
     }
 }
@@ -366,11 +373,24 @@ impl ToSql for Arg<'_> {
             Self::Number(number) => number.to_sql(kind, out),
             Self::MaybeNumber(number) => number.to_sql(kind, out),
             Self::Truth(truth) => truth.to_sql(kind, out),
+            Self::Texts(texts) => texts.to_sql(kind, out),
+            Self::NoTexts => Ok(IsNull::Yes),
+            Self::MaybeTexts(texts) => texts.to_sql(kind, out),
+            Self::Numbers(numbers) => numbers.to_sql(kind, out),
+            Self::MaybeNumbers(numbers) => numbers.to_sql(kind, out),
         }
     }
 
     fn accepts(kind: &Type) -> bool {
-        [Type::TEXT, Type::NAME, Type::INT8, Type::BOOL].contains(kind)
+        [
+            Type::TEXT,
+            Type::NAME,
+            Type::INT8,
+            Type::BOOL,
+            Type::TEXT_ARRAY,
+            Type::INT8_ARRAY,
+        ]
+        .contains(kind)
     }
 
     to_sql_checked!();

@@ -1,4 +1,4 @@
-//! A plugin gets another name: its schema, roles, ledger, state and locks, in one transaction.
+//! A plugin gets another name: its schema, roles, ledger, state, locks and jobs, in one transaction.
 
 use kodex_plugin::PluginName;
 
@@ -21,6 +21,7 @@ const STATE: &[&str] = &[
      ON CONFLICT (plugin) DO UPDATE SET n_keys = excluded.n_keys,
          last_version = greatest(c.last_version, excluded.last_version)",
     "UPDATE kodex.counters SET n_keys = 0 WHERE plugin = $1 AND plugin <> $2",
+    "UPDATE kodex.jobs SET plugin = $2 WHERE plugin = $1",
 ];
 
 pub(super) async fn rename(
@@ -48,7 +49,7 @@ pub(super) async fn rename(
                 return Err(StoreError::Refused {
                     plugin: from.clone(),
                     action: format!(
-                        "be renamed to {to}, which has tables, state or a ledger already"
+                        "be renamed to {to}, which has tables, state, jobs or a ledger already"
                     ),
                 });
             }
@@ -89,6 +90,7 @@ async fn is_taken(line: &mut Line, to: &PluginName, now: Option<i64>) -> Result<
         .rows(
             "SELECT EXISTS (SELECT 1 FROM kodex.plugins WHERE plugin = $1)
                  OR EXISTS (SELECT 1 FROM kodex.state WHERE plugin = $1)
+                 OR EXISTS (SELECT 1 FROM kodex.jobs WHERE plugin = $1)
                  OR EXISTS (SELECT 1 FROM kodex.leases WHERE plugin = $1 AND until_ms >
                             coalesce($2::bigint, (extract(epoch FROM clock_timestamp()) * 1000)::bigint))",
             &[Arg::Text(to.as_str()), Arg::MaybeNumber(now)],
