@@ -65,5 +65,5 @@ macro_rules! areas {
 
 areas! {
     state races access values bounds transactions cursors ledger renames catalog job_additions job_claims
-    job_ends job_people job_recovery job_races
+    job_ends job_people job_recovery job_races job_histories job_small_worlds
 }

@@ -126,6 +126,10 @@ areas! {
     job_recovery = queue::recover::CASES, Stores::Each;
     /// Jobs: many callers at once.
     job_races = queue::race::CASES, Stores::Each;
+    /// Jobs: histories by chance beside a naive model.
+    job_histories = queue::history::CASES, Stores::Each;
+    /// Jobs: all histories of a small world.
+    job_small_worlds = queue::small::CASES, Stores::Each;
 }
 
 impl StoreSuite {
