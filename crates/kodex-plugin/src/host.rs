@@ -13,6 +13,12 @@ pub trait Host: Send + Sync + 'static {
     /// Asks for a service by its wire method, for example `clock/now`.
     fn request<'a>(&'a self, method: &'a str, params: Json) -> HostCall<'a>;
 
+    /// Says that a call of the plugin begins under a number, by which [`Host::request`] may name it as
+    /// `call`. Told from where the call is made, before the plugin can ask for anything. Never blocks.
+    fn began(&self, number: u64) {
+        let _ = number;
+    }
+
     /// Says that a call is over, answered or not, and closes what was opened under its number; the
     /// number of a transaction or a cursor closes that one. Never blocks.
     fn ended(&self, number: u64) {

@@ -118,6 +118,38 @@ const RUNTIME: &[(&str, &str)] = &[
         "The configuration speaks of a plugin that was not found. Correct the name, or remove the table.",
     ),
     (
+        "contribute.empty_text",
+        "A text that the plugin contributes to a prompt is blank, so all of its texts were left out. Reply with nothing when there is nothing to say.",
+    ),
+    (
+        "contribute.gone",
+        "A turn went on after its checkpoint and what plugins had contributed is no longer kept. Use the agent's own record of the prompt, or raise `Turn::keep_for`.",
+    ),
+    (
+        "contribute.invalid",
+        "What the plugin contributes to a prompt has not the form of the hook. Reply with `{\"messages\": [{\"text\": ...}]}`.",
+    ),
+    (
+        "contribute.long_text",
+        "A text that the plugin contributes to a prompt has more than 8,000 characters, so all of its texts were left out. Contribute less.",
+    ),
+    (
+        "contribute.no_store",
+        "The runtime was given no store, so plugins are asked again when an input comes twice. Call `Builder::store`.",
+    ),
+    (
+        "contribute.no_turn",
+        "The turn has no `turn_id`, so plugins are asked again when an input comes twice. Name the turn.",
+    ),
+    (
+        "contribute.not_kept",
+        "What plugins contributed cannot be kept or read in the store. The message says why; the turn goes on without.",
+    ),
+    (
+        "contribute.over_budget",
+        "All plugins together may contribute 16,000 characters to a prompt, counted by name; this one no longer fitted. Contribute less, or enable fewer plugins that contribute.",
+    ),
+    (
         "db.undeclared",
         "The plugin uses SQL without saying so. Add a `[database]` table to its manifest.",
     ),
@@ -224,6 +256,10 @@ const RUNTIME: &[(&str, &str)] = &[
     (
         "reply.too_large",
         "The reply is longer than allowed. Reply with less, or raise `limits.frame_bytes`.",
+    ),
+    (
+        "report.read_only",
+        "A plugin tried to change something while it was asked for a report. Do it in another hook, a tool or a job.",
     ),
     (
         "requires.bin.missing",

@@ -27,6 +27,7 @@
 mod builder;
 mod clock;
 mod codes;
+pub mod contribute;
 pub mod discover;
 mod dispatch;
 mod host;
@@ -34,6 +35,7 @@ mod journal;
 mod load;
 mod observe;
 mod register;
+pub mod report;
 mod runtime;
 mod settings;
 mod tasks;
@@ -44,6 +46,7 @@ mod work;
 pub use builder::Builder;
 pub use clock::SystemClock;
 pub use codes::{CodeTable, codes};
+pub use contribute::{ContributedText, Contributions, LeftOut, Turn, TurnInput};
 pub use dispatch::{
     Breaker, BreakerSettings, BreakerState, DispatchError, DispatchOptions, Entry, Folded, Outcome,
     Override, Ruling, ToolError, Typed,
@@ -64,6 +67,7 @@ pub use observe::{
     Doctor, DoctorPlugin, Explanation, Finding, KeyMetrics, PluginMetrics, Reason, Record, Status,
     Why,
 };
+pub use report::PluginReport;
 pub use runtime::{Reloaded, Runtime};
 pub use settings::{GuardSettings, PluginSettings};
 pub use transfer::{PluginTransferred, TableTransferred, TransferError, Transferred};

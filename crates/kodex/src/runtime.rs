@@ -9,7 +9,9 @@ use std::{
     time::Duration,
 };
 
-use kodex_plugin::{Clock, Failure, Hook, Json, Manifest, PluginError, Tool, tool::Caller};
+use kodex_plugin::{
+    Clock, Failure, Hook, Json, Manifest, PluginError, Tool, hook::Report, tool::Caller,
+};
 use kodex_store::Store;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tracing::Instrument as _;
@@ -19,6 +21,7 @@ use crate::{
         self, DispatchError, DispatchOptions, Outcome, Override, ToolError, Typed,
         contain::contained,
     },
+    host::reading,
     load::{self, LoadError, Plan},
     observe::{self, Doctor, Explanation, PluginMetrics, Record},
     register::{Catalog, Slot, lock},
@@ -178,9 +181,12 @@ impl Runtime {
         let current = self.current();
         let route = current.catalog.route(hook, &self.inner.shared.guard)?;
         let span = tracing::debug_span!("dispatch", hook);
-        dispatch::dispatch(&self.inner.shared, &route, payload, options)
-            .instrument(span)
-            .await
+        let dispatched = dispatch::dispatch(&self.inner.shared, &route, payload, options);
+        // Whoever asks for reports, they only look.
+        if route.hook.as_str() == Report::NAME {
+            return reading::only(dispatched.instrument(span)).await;
+        }
+        dispatched.instrument(span).await
     }
 
     /// Dispatches a typed hook: [`Runtime::emit`] with the types of its [`Hook`].

@@ -2,6 +2,7 @@
 
 mod activate;
 mod breaker;
+pub(crate) mod by_name;
 mod combine;
 pub(crate) mod contain;
 mod error;

@@ -15,6 +15,8 @@ pub(crate) struct Database {
     /// None while an upgrade runs a data step, which has its tables whatever comes after it.
     journal: Option<Arc<Journal>>,
     namespace: OnceCell<Arc<dyn Namespace>>,
+    /// The same for calls that only look; the engine refuses their writes.
+    for_reading: OnceCell<Arc<dyn Namespace>>,
     door: Door,
 }
 
@@ -32,23 +34,40 @@ impl Database {
             store,
             journal,
             namespace: OnceCell::new(),
+            for_reading: OnceCell::new(),
         }
     }
 
     /// The namespace, once the journal is found to be up to date. A journal that is behind is looked at
     /// again at the next call, so that an upgrade beside the running host helps at once.
     pub(super) async fn namespace(&self) -> Result<Arc<dyn Namespace>, HostError> {
-        let open = || async {
-            if let Some(journal) = &self.journal {
-                journal.check(&*self.store, &self.plugin).await?;
-            }
-            let opened = self.store.namespace(&self.plugin, Access::Write).await;
-            opened.map_err(HostError::from)
-        };
+        let open = || self.open(Access::Write);
         self.namespace.get_or_try_init(open).await.cloned()
     }
 
-    pub(super) async fn serve(&self, method: &str, params: &Json) -> Result<Json, HostError> {
+    async fn namespace_for_reading(&self) -> Result<Arc<dyn Namespace>, HostError> {
+        let open = || self.open(Access::Read);
+        self.for_reading.get_or_try_init(open).await.cloned()
+    }
+
+    async fn open(&self, access: Access) -> Result<Arc<dyn Namespace>, HostError> {
+        if let Some(journal) = &self.journal {
+            journal.check(&*self.store, &self.plugin).await?;
+        }
+        let opened = self.store.namespace(&self.plugin, access).await;
+        opened.map_err(HostError::from)
+    }
+
+    pub(super) async fn serve(
+        &self,
+        method: &str,
+        params: &Json,
+        looks_only: bool,
+    ) -> Result<Json, HostError> {
+        if looks_only {
+            let namespace = self.namespace_for_reading();
+            return self.door.serve(method, params, namespace).await;
+        }
         self.door.serve(method, params, self.namespace()).await
     }
 

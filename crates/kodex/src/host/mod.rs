@@ -3,6 +3,7 @@
 //! Every service checks its permission here. The clock and the log need none: every plugin has them.
 
 mod database;
+pub(crate) mod reading;
 mod state;
 
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use kodex_store::{
 use crate::{register::Slot, runtime::Shared, work::service::Desk};
 
 pub(crate) use database::Database;
+use reading::Reading;
 use state::Values;
 
 /// The way back from one plugin. There is one builder of it for every path: calls, tools, upgrade.
@@ -30,11 +32,12 @@ pub(crate) struct PluginHost {
     state: Result<Values, HostError>,
     /// None where there is no durable work: inside a step of an upgrade.
     desk: Option<Result<Desk, HostError>>,
+    reading: Reading,
 }
 
 impl PluginHost {
     /// The host of a plugin that serves calls.
-    pub(crate) fn of(shared: &Shared, slot: &Slot) -> Self {
+    pub(crate) fn of(shared: &Shared, slot: &Arc<Slot>) -> Self {
         let plugin = slot.name.clone();
         let database = match (&slot.journal, &shared.store) {
             (None, _) => Err(undeclared(&plugin)),
@@ -53,6 +56,7 @@ impl PluginHost {
         });
         Self {
             desk: Some(desk.ok_or_else(|| no_store(&plugin))),
+            reading: Reading::of(Arc::downgrade(slot)),
             ..Self::new(plugin, shared.clock.clone(), shared.store.clone(), database)
         }
     }
@@ -70,6 +74,7 @@ impl PluginHost {
             clock,
             database,
             desk: None,
+            reading: Reading::default(),
         }
     }
 
@@ -89,11 +94,14 @@ impl PluginHost {
         })
     }
 
-    async fn serve(&self, method: &str, params: Json) -> Result<Json, HostError> {
+    async fn serve(&self, method: &str, params: Json, looks_only: bool) -> Result<Json, HostError> {
+        if looks_only && !reading::looks(method) {
+            return Err(reading::refused(&self.plugin, method));
+        }
         match method {
             method::CLOCK_NOW => self.now(),
             _ if method.starts_with("db/") => match &self.database {
-                Ok(database) => database.serve(method, &params).await,
+                Ok(database) => database.serve(method, &params, looks_only).await,
                 Err(error) => Err(error.clone()),
             },
             _ if method.starts_with("state/") => match &self.state {
@@ -116,10 +124,17 @@ impl PluginHost {
 
 impl Host for PluginHost {
     fn request<'a>(&'a self, method: &'a str, params: Json) -> HostCall<'a> {
-        Box::pin(self.serve(method, params))
+        // Decided here and not when the answer is awaited: this is where the plugin asks.
+        let looks_only = self.reading.covers(&params);
+        Box::pin(self.serve(method, params, looks_only))
+    }
+
+    fn began(&self, number: u64) {
+        self.reading.began(number);
     }
 
     fn ended(&self, number: u64) {
+        self.reading.ended(number);
         if let Ok(database) = &self.database {
             database.ended(number);
         }

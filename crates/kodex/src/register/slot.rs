@@ -5,7 +5,7 @@ use std::{
     collections::{HashMap, VecDeque},
     hash::{DefaultHasher, Hash, Hasher},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -51,6 +51,8 @@ pub(crate) struct Slot {
     pub(crate) observed: Mutex<Observed>,
     /// Observe calls that were dropped because the queue was full.
     pub(crate) n_dropped: AtomicU64,
+    /// What it adds to every system prompt, from the first time it said so on.
+    pub(crate) standing: OnceLock<Vec<String>>,
     cells: Mutex<HashMap<String, Arc<Cell>>>,
 }
 
@@ -105,6 +107,7 @@ impl Slot {
             n_open: AtomicU32::new(0),
             observed: Mutex::default(),
             n_dropped: AtomicU64::new(0),
+            standing: OnceLock::new(),
             cells: Mutex::default(),
         }
     }

@@ -1,10 +1,12 @@
 //! One binary for the integration tests of the runtime.
 
+mod contribute;
 mod dispatch;
 mod guard;
 #[cfg(feature = "worker")]
 mod python;
 mod reload;
+mod report;
 #[cfg(all(feature = "sqlite", feature = "postgres"))]
 mod stored;
 mod tools;

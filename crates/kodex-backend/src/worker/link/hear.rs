@@ -232,6 +232,11 @@ impl Link {
         false
     }
 
+    /// Says to the host that a request begins.
+    pub(in crate::worker) fn began(&self, id: u64) {
+        self.host.began(id);
+    }
+
     /// Says to the host that a request is over.
     pub(in crate::worker) fn ended(&self, id: u64) {
         self.host.ended(id);

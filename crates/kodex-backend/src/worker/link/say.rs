@@ -103,6 +103,7 @@ impl Link {
             };
             (id, urgency, table.pump_wakes_at.is_none_or(early))
         };
+        self.began(id);
         let sent = self.send(urgency, |out| {
             out.extend_from_slice(b"{\"jsonrpc\":\"2.0\",\"id\":");
             push_number(out, id);
@@ -114,6 +115,7 @@ impl Link {
         });
         if let Err(refused) = sent {
             self.table().withdraw(id);
+            self.ended(id);
             return Err(Unsent::Refused(self.refused(refused)));
         }
         if wake_pump {
