@@ -17,15 +17,20 @@ use tokio::{
 
 use kodex_store::suite::database::{Database, connect, name};
 
-/// Passes everything on until it is armed; then the answer to the next `COMMIT` is lost with its connection.
-struct Proxy {
-    url: String,
-    is_armed: Arc<AtomicBool>,
+/// Passes everything on until it is armed; then the answer to the next message that holds the word, which
+/// is `COMMIT` unless another is given, is lost with its connection.
+pub(super) struct Proxy {
+    pub(super) url: String,
+    pub(super) is_armed: Arc<AtomicBool>,
     _tasks: JoinSet<()>,
 }
 
 impl Proxy {
     async fn before(url: &str) -> Self {
+        Self::cutting(url, "COMMIT").await
+    }
+
+    pub(super) async fn cutting(url: &str, word: &'static str) -> Self {
         let (login, rest) = url.rsplit_once('@').expect("has a login");
         let (address, path) = rest.split_once('/').expect("has a database");
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("listens");
@@ -37,7 +42,7 @@ impl Proxy {
             let mut links = JoinSet::new();
             while let Ok((client, _)) = listener.accept().await {
                 let server = TcpStream::connect(&address).await.expect("connects");
-                links.spawn(link(client, server, Arc::clone(&armed)));
+                links.spawn(link(client, server, word, Arc::clone(&armed)));
             }
         });
         Self {
@@ -48,15 +53,20 @@ impl Proxy {
     }
 }
 
-async fn link(mut client: TcpStream, mut server: TcpStream, is_armed: Arc<AtomicBool>) {
+async fn link(
+    mut client: TcpStream,
+    mut server: TcpStream,
+    word: &'static str,
+    is_armed: Arc<AtomicBool>,
+) {
     let (mut up, mut down) = (vec![0; 1 << 16], vec![0; 1 << 16]);
     let mut cuts = false;
     loop {
         tokio::select! {
             n = client.read(&mut up) => match n {
                 Ok(n @ 1..) => {
-                    let commits = up[..n].windows(6).any(|window| window == b"COMMIT");
-                    cuts |= commits && is_armed.swap(false, Ordering::SeqCst);
+                    let holds = up[..n].windows(word.len()).any(|window| window == word.as_bytes());
+                    cuts |= holds && is_armed.swap(false, Ordering::SeqCst);
                     if server.write_all(&up[..n]).await.is_err() { return }
                 }
                 _ => return,
