@@ -10,9 +10,11 @@ pub(crate) mod dev;
 pub(crate) mod doctor;
 pub(crate) mod emit;
 pub(crate) mod explain;
+pub(crate) mod heartbeat;
 pub(crate) mod list;
 pub(crate) mod man;
 pub(crate) mod permissions;
+pub(crate) mod runs;
 pub(crate) mod scaffold;
 pub(crate) mod state;
 pub(crate) mod store;
@@ -32,6 +34,8 @@ pub(crate) const VERBS: &[Row] = &[
     row::<upgrade::Upgrade>(),
     row::<state::State>(),
     row::<store::Store>(),
+    row::<heartbeat::Heartbeat>(),
+    row::<runs::Runs>(),
     row::<scaffold::Scaffold>(),
     row::<completions::Completions>(),
     row::<man::Man>(),

@@ -4,6 +4,7 @@ pub(crate) mod event;
 pub(crate) mod finding;
 pub(crate) mod json;
 pub(crate) mod log;
+pub(crate) mod moment;
 pub(crate) mod outcome;
 pub(crate) mod progress;
 pub(crate) mod report;

@@ -15,7 +15,7 @@ use std::{
 use kodex_plugin::{PluginName, clock::millis};
 use kodex_store::{
     Store, StoreError,
-    queue::{Claim, Claimed, JobState, N_TOGETHER, Recover, Recovered},
+    queue::{Claim, Claimed, Filter, JobState, N_TOGETHER, Recover, Recovered},
 };
 use serde_json::value::RawValue;
 use tokio::{
@@ -145,6 +145,38 @@ impl Working {
         move || node.health()
     }
 
+    /// Waits until nothing runs here and nothing is due.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn until_idle(&self) -> Result<(), StoreError> {
+        let queue = self.node.store.queue();
+        let pending = Filter {
+            queue: None,
+            plugin: None,
+            states: &[JobState::Pending],
+            after: None,
+            limit: N_TOGETHER,
+        };
+        loop {
+            self.executing.idle().await;
+            let now = queue.now_ms().await?;
+            let waiting = queue.list(&pending).await?;
+            let current = self.node.runtime.current();
+            let is_due = waiting.iter().any(|job| {
+                // A job of a plugin that is not here waits for another node.
+                let is_ours =
+                    job.queue == RUNS || current.catalog.slot(job.plugin.as_str()).is_some();
+                is_ours && job.due_at_ms <= now
+            });
+            if !is_due && self.executing.is_idle() {
+                return Ok(());
+            }
+            // The engine takes it within this time; there is nothing else to wait on.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     /// Ends the node: nothing new is claimed, what runs may end within `grace` and is then given back without
     /// its attempt being counted. `now` ends the grace early.
     pub async fn drain(mut self, grace: Duration, now: impl Future<Output = ()>) {
@@ -187,6 +219,10 @@ impl Executing {
         let mut n = self.n.subscribe();
         // The sender lives as long as this value.
         let _ = n.wait_for(|n| *n == 0).await;
+    }
+
+    fn is_idle(&self) -> bool {
+        *self.n.borrow() == 0
     }
 
     fn abort(&self) {

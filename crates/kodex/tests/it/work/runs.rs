@@ -168,7 +168,7 @@ async fn each_end_of_a_runner_has_its_state() {
         // The engines take turns: what an end does is the store's suite's to show on each.
         let folder = tempfile::tempdir().expect("a folder");
         let store: Arc<dyn Store> = match at % 2 {
-            0 => stores.all[0].clone(),
+            0 => stores.all[1].clone(),
             _ => {
                 let options = SqliteOptions::new(folder.path().join("s"), Arc::new(SystemClock));
                 Arc::new(SqliteStore::open(options).await.expect("a store opens"))
