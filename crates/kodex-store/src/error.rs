@@ -401,6 +401,10 @@ pub const CODES: &[Code] = &[
         "A check found a damaged value; delete it or restore a backup.",
     ),
     (
+        "store.job",
+        "A check found a job that cannot be read, or lines or effects of one that is not there; prune them or restore a backup.",
+    ),
+    (
         "store.namespace",
         "A check found a plugin's schema gone, or one that belongs to no plugin; restore the database from a backup.",
     ),

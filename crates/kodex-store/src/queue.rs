@@ -63,32 +63,24 @@ pub trait Queue: Send + Sync {
     /// Adds jobs in one transaction, in order: all of them or, with an error, none. A job that is there
     /// already, by its id or by the unique key of a living one, is reported and left as [`Unique`] says; one
     /// with its id is never changed. At most [`N_TOGETHER`].
-    fn add<'a>(&'a self, jobs: &'a [NewJob<'a>]) -> Work<'a, Vec<Added>> {
-        absent()
-    }
+    fn add<'a>(&'a self, jobs: &'a [NewJob<'a>]) -> Work<'a, Vec<Added>>;
 
     /// Takes due jobs: urgent ones first, then the longest due, then by id. In one lane at most one job
     /// is running at any time, and of a capped plugin no more than its cap, over all queues and nodes; what
     /// runs counts until it is ended or taken back. Jobs that are too old are left to [`Queue::recover`].
     ///
     /// A row that cannot be read does not stop the claim: it is ended as dead with reason `malformed`.
-    fn claim<'a>(&'a self, claim: &'a Claim<'a>) -> Work<'a, Vec<Claimed>> {
-        absent()
-    }
+    fn claim<'a>(&'a self, claim: &'a Claim<'a>) -> Work<'a, Vec<Claimed>>;
 
     /// Prolongs leases; one answer for each, in order.
-    fn renew<'a>(&'a self, leases: &'a [JobLease], lease_ms: u64) -> Work<'a, Vec<Renewed>> {
-        absent()
-    }
+    fn renew<'a>(&'a self, leases: &'a [JobLease], lease_ms: u64) -> Work<'a, Vec<Renewed>>;
 
     /// Ends claims in one transaction; one answer for each, in order: whether it was still held under
     /// this token, and so whether it took effect.
     ///
     /// A job that somebody asked to end does not go on: [`Ending::Retry`], [`Ending::GoOn`],
     /// [`Ending::Release`] and [`Ending::Block`] make it cancelled.
-    fn end<'a>(&'a self, ends: &'a [End<'a>]) -> Work<'a, Vec<bool>> {
-        absent()
-    }
+    fn end<'a>(&'a self, ends: &'a [End<'a>]) -> Work<'a, Vec<bool>>;
 
     /// Remembers that an effect of a job has happened, under its lease: the first to say so gets
     /// [`Effect::First`]; everyone after it, in later attempts and generations too, the value that the first
@@ -98,88 +90,55 @@ pub trait Queue: Send + Sync {
         lease: &'a JobLease,
         key: &'a str,
         value: &'a RawValue,
-    ) -> Work<'a, Effect> {
-        absent()
-    }
+    ) -> Work<'a, Effect>;
 
     /// Adds lines to the log of a job, under its lease; from a holder that lost it nothing is kept.
-    fn log<'a>(&'a self, lease: &'a JobLease, lines: &'a [LogLine]) -> Work<'a, ()> {
-        absent()
-    }
+    fn log<'a>(&'a self, lease: &'a JobLease, lines: &'a [LogLine]) -> Work<'a, ()>;
 
     /// The lines of a job's log with a number above `after`, at most `limit`, in order.
-    fn logs<'a>(&'a self, id: &'a str, after: u64, limit: usize) -> Work<'a, Vec<LoggedLine>> {
-        absent()
-    }
+    fn logs<'a>(&'a self, id: &'a str, after: u64, limit: usize) -> Work<'a, Vec<LoggedLine>>;
 
     /// Asks for the end of a job: one that nobody holds is cancelled at once, a running one is told at its
     /// next renewal.
-    fn cancel<'a>(&'a self, id: &'a str) -> Work<'a, Cancelled> {
-        absent()
-    }
+    fn cancel<'a>(&'a self, id: &'a str) -> Work<'a, Cancelled>;
 
     /// Makes a job pending again that has ended, or is blocked: a new generation, due now, with its counts at
     /// zero, its age counted anew and its tokens going on; result and reason go, checkpoint, log and effects
     /// stay. None when there is no such job; false when it is pending or running, or when a living one has
     /// its unique key.
-    fn revive<'a>(&'a self, id: &'a str) -> Work<'a, Option<bool>> {
-        absent()
-    }
+    fn revive<'a>(&'a self, id: &'a str) -> Work<'a, Option<bool>>;
 
     /// One job. [`StoreError::Damaged`] when its row cannot be read.
-    fn find<'a>(&'a self, id: &'a str) -> Work<'a, Option<Job>> {
-        absent()
-    }
+    fn find<'a>(&'a self, id: &'a str) -> Work<'a, Option<Job>>;
 
     /// Jobs, newest first and then by id from the last; rows that cannot be read are left out.
-    fn list<'a>(&'a self, filter: &'a Filter<'a>) -> Work<'a, Vec<Job>> {
-        absent()
-    }
+    fn list<'a>(&'a self, filter: &'a Filter<'a>) -> Work<'a, Vec<Job>>;
 
     /// How many jobs there are, by queue, plugin and state.
-    fn counts(&self) -> Work<'_, Vec<Count>> {
-        absent()
-    }
+    fn counts(&self) -> Work<'_, Vec<Count>>;
 
     /// How many living jobs (pending or running) a plugin has in a queue; it stops counting at `limit`.
-    fn n_living<'a>(&'a self, queue: &'a str, plugin: &'a PluginName, limit: u64) -> Work<'a, u64> {
-        absent()
-    }
+    fn n_living<'a>(&'a self, queue: &'a str, plugin: &'a PluginName, limit: u64) -> Work<'a, u64>;
 
     /// Takes jobs back whose lease ran out, and ends those whose time is over: see [`Recover`].
-    fn recover<'a>(&'a self, recover: &'a Recover<'a>) -> Work<'a, Vec<Recovered>> {
-        absent()
-    }
+    fn recover<'a>(&'a self, recover: &'a Recover<'a>) -> Work<'a, Vec<Recovered>>;
 
     /// Removes jobs that ended at or before this time, with their logs and effects; at most `limit`.
     /// Blocked ones stay. Says how many.
-    fn prune(&self, ended_before_ms: u64, limit: usize) -> Work<'_, u64> {
-        absent()
-    }
+    fn prune(&self, ended_before_ms: u64, limit: usize) -> Work<'_, u64>;
 
     /// When the next job of a queue becomes due that is not due yet, and when the next lease of it ends;
     /// the earlier of the two, in milliseconds since 1970-01-01 UTC. A lease that ran out and was not taken
     /// back yet counts with its end.
-    fn next_at<'a>(&'a self, queue: &'a str) -> Work<'a, Option<u64>> {
-        absent()
-    }
+    fn next_at<'a>(&'a self, queue: &'a str) -> Work<'a, Option<u64>>;
 
     /// The store's time, in milliseconds since 1970-01-01 UTC.
-    fn now_ms(&self) -> Work<'_, u64> {
-        absent()
-    }
+    fn now_ms(&self) -> Work<'_, u64>;
 
     /// Changes when there may be something to claim: after an `add` of due jobs, the end of a job in a lane,
     /// a retry without a wait, a revival; on Postgres also those of other nodes, where the server has NOTIFY. A hint: one may be
     /// missing, so whoever waits on it also looks from time to time.
     fn hints(&self) -> Work<'_, watch::Receiver<u64>>;
-}
-
-// Until both engines have it.
-fn absent<T: Send + 'static>() -> Work<'static, T> {
-    Box::pin(std::future::ready(Err(StoreError::Internal(
-        "this engine keeps no jobs yet".to_owned(),
-    ))))
 }
 
 /// How much a job hurries.

@@ -3,7 +3,7 @@
 use kodex_plugin::PluginName;
 use rusqlite::Connection;
 
-use super::{ledger, open::Conn};
+use super::{ledger, open::Conn, queue};
 use crate::{
     Finding, StoreError,
     state::{VALUE_BYTES, check_key},
@@ -46,7 +46,10 @@ pub(super) fn file(conn: &Conn) -> Result<Vec<Finding>, StoreError> {
                 add("store.ledger", error.to_string());
             }
         }
-        None => findings.extend(state(conn)?),
+        None => {
+            findings.extend(state(conn)?);
+            findings.extend(queue::check(conn, N_FINDINGS)?);
+        }
     }
     Ok(findings)
 }

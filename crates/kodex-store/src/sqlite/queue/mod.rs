@@ -7,6 +7,7 @@
 
 mod add;
 mod change;
+mod check;
 mod claim;
 mod end;
 mod log;
@@ -36,6 +37,7 @@ use crate::{
     },
 };
 
+pub(super) use check::check;
 pub(super) use tables::TABLES;
 
 /// In whose name the file is written where a call has jobs of several plugins.
@@ -77,10 +79,7 @@ impl Jobs {
         F: FnMut(&Connection, i64) -> Outcome<Told<T>> + Send + 'static,
     {
         self.file.site.writable()?;
-        let told = self
-            .group
-            .call(&self.file, &self.owner, work)
-            .await?;
+        let told = self.group.call(&self.file, &self.owner, work).await?;
         if told.hint {
             self.hints.send_modify(|n| *n = n.wrapping_add(1));
         }

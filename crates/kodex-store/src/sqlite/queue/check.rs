@@ -1,0 +1,77 @@
+//! Rows of jobs that no Kodex wrote.
+
+use rusqlite::Connection;
+
+use super::{
+    row::{COLUMNS, read},
+    tables,
+};
+use crate::{
+    Finding, StoreError,
+    queue::{Job, JobState},
+    sqlite::open::Conn,
+};
+
+const STRAYS: &str = "SELECT count(*) FROM (
+    SELECT job FROM job_lines UNION ALL SELECT job FROM job_logs UNION ALL SELECT job FROM job_effects
+    ) WHERE job NOT IN (SELECT seq FROM jobs)";
+
+/// What is wrong with the jobs of a file; at most `limit` of one kind.
+pub(in super::super) fn check(conn: &Conn, limit: usize) -> Result<Vec<Finding>, StoreError> {
+    if !tables::are_there(conn)? {
+        return Ok(Vec::new());
+    }
+    let mut findings = conn.own(|db| jobs(db, limit))?;
+    let n_strays: i64 = conn.own(|db| db.query_row(STRAYS, [], |row| row.get(0)))?;
+    if n_strays > 0 {
+        findings.push(Finding {
+            code: "store.job",
+            plugin: None,
+            message: format!(
+                "{n_strays} lines or effects belong to jobs that are not there; restore a backup"
+            ),
+        });
+    }
+    Ok(findings)
+}
+
+fn jobs(db: &Connection, limit: usize) -> rusqlite::Result<Vec<Finding>> {
+    let mut statement = db.prepare(&format!("SELECT {COLUMNS} FROM jobs"))?;
+    let mut rows = statement.query([])?;
+    let mut findings = Vec::new();
+    while findings.len() < limit
+        && let Some(row) = rows.next()?
+    {
+        let (plugin, problem) = match read(row) {
+            Err(malformed) => (None, format!("its {} cannot be read", malformed.0)),
+            Ok(job) => match problem(&job) {
+                Some(problem) => (Some(job.plugin), problem.to_owned()),
+                None => continue,
+            },
+        };
+        let id = row
+            .get::<_, String>(1)
+            .unwrap_or_else(|_| "without a legible id".to_owned());
+        findings.push(Finding {
+            code: "store.job",
+            plugin,
+            message: format!("job {id:?}: {problem}; prune it or restore a backup"),
+        });
+    }
+    Ok(findings)
+}
+
+/// What cannot be true of a job, whoever wrote it.
+fn problem(job: &Job) -> Option<&'static str> {
+    let is_held = job.holder.is_some() && job.until_ms.is_some();
+    let is_free = job.holder.is_none() && job.until_ms.is_none() && !job.cancel;
+    match job.state {
+        JobState::Running if !is_held => Some("it runs, and nobody holds it"),
+        JobState::Running if job.token == 0 => Some("it runs under a token that was never given"),
+        JobState::Running => None,
+        _ if !is_free => Some("it does not run, and somebody holds it"),
+        JobState::Pending => None,
+        _ if job.ended_at_ms.is_none() => Some("it ended at no time"),
+        _ => None,
+    }
+}
