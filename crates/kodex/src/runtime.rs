@@ -382,6 +382,17 @@ impl Runtime {
         Ok(report)
     }
 
+    /// What [`Runtime::reload`] would change; nothing is changed.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn changes(&self) -> Result<Reloaded, LoadError> {
+        let _one = self.inner.reloading.lock().await;
+        let old = self.current();
+        let loaded = load::load(&self.inner.shared, &self.inner.plan, &old.catalog.slots).await?;
+        Ok(compare(&old.catalog.slots, &loaded.slots))
+    }
+
     /// Lets calls in flight end, then stops the plugin.
     fn retire(&self, slot: Arc<Slot>) {
         slot.retired.store(true, Ordering::SeqCst);

@@ -1,0 +1,223 @@
+//! What can be asked over the socket: one row for each method.
+
+use kodex::{
+    Combine, DispatchError, DispatchOptions, Json, LoadError, PluginName, ToolError, WorkError,
+    WorkFilter, WorkKind, store::queue::JobState,
+};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::value::RawValue;
+
+use super::{
+    rpc::{Answer, bad_params, unknown_method},
+    wire::{
+        Answered, CallParams, CancelAnswer, DRAINING, EmitParams, IdParams, Like, ListParams,
+        LogsParams, NoParams, OTHER, Refusal,
+    },
+};
+use crate::{outcome, resident::Resident};
+
+/// Every method.
+pub(super) const NAMES: &[&str] = &[
+    "status",
+    "heartbeat",
+    "reload",
+    "doctor",
+    "emit",
+    "call",
+    "runs/list",
+    "runs/show",
+    "runs/logs",
+    "runs/cancel",
+    "runs/retry",
+];
+/// The most runs or lines in one answer.
+const N_AT_ONCE: usize = 1_000;
+/// Runs or lines when nobody says.
+const N_USUAL: usize = 50;
+/// The largest answer, in bytes.
+pub(crate) const ANSWER_BYTES: usize = 32 << 20;
+
+pub(super) async fn answer(resident: &Resident, method: &str, params: Json) -> Answer {
+    let answer = match method {
+        "status" => {
+            no_params(method, &params)?;
+            written(&resident.status().await)
+        }
+        "heartbeat" => heartbeat(resident, method, &params).await,
+        "reload" => reload(resident, method, &params).await,
+        "doctor" => no_params(method, &params).and_then(|()| written(&resident.runtime.doctor())),
+        "emit" => emit(resident, read(method, &params)?).await,
+        "call" => call(resident, read(method, &params)?).await,
+        "runs/list" => list(resident, read(method, &params)?).await,
+        "runs/show" => {
+            let IdParams { id } = read(method, &params)?;
+            written(&resident.runtime.works().find(&id).await.map_err(work)?)
+        }
+        "runs/logs" => logs(resident, read(method, &params)?).await,
+        "runs/cancel" => {
+            let IdParams { id } = read(method, &params)?;
+            let ended = resident.runtime.works().cancel(&id).await.map_err(work)?;
+            written(&CancelAnswer { ended })
+        }
+        "runs/retry" => {
+            let IdParams { id } = read(method, &params)?;
+            resident.runtime.works().retry(&id).await.map_err(work)?;
+            written(&NoParams {})
+        }
+        unknown => Err(unknown_method(unknown)),
+    }?;
+    if answer.get().len() > ANSWER_BYTES {
+        let text = format!("the answer has more than {ANSWER_BYTES} bytes; ask for less");
+        return Err(Refusal::new("daemon.answer", text));
+    }
+    Ok(answer)
+}
+
+async fn heartbeat(resident: &Resident, method: &str, params: &Json) -> Answer {
+    no_params(method, params)?;
+    stays(resident)?;
+    written(&resident.pulse().await.map_err(work)?)
+}
+
+async fn reload(resident: &Resident, method: &str, params: &Json) -> Answer {
+    no_params(method, params)?;
+    stays(resident)?;
+    written(&resident.reload().await.map_err(load)?)
+}
+
+async fn emit(resident: &Resident, params: EmitParams) -> Answer {
+    stays(resident)?;
+    is_like(resident, params.like.as_ref()).await?;
+    let options = DispatchOptions {
+        fail_fast: params.fail_fast,
+        capability: params.capability,
+        combine: (!params.outcome).then_some(Combine::Collect),
+        ..DispatchOptions::default()
+    };
+    let dispatched = resident
+        .runtime
+        .emit_with(&params.hook, params.payload, &options);
+    let outcome = dispatched.await.map_err(dispatch)?;
+    let answer = match params.outcome {
+        true => Json::of(&outcome::Whole::from(&outcome)),
+        false => Json::of(&outcome::replies(&outcome)),
+    };
+    answered(resident, answer.map_err(|error| unwritable(&error))?)
+}
+
+async fn call(resident: &Resident, params: CallParams) -> Answer {
+    stays(resident)?;
+    is_like(resident, params.like.as_ref()).await?;
+    let called = resident
+        .runtime
+        .call_tool(&params.tool, &params.input)
+        .await;
+    answered(resident, called.map_err(tool)?)
+}
+
+fn answered(resident: &Resident, answer: Json) -> Answer {
+    let ledger = resident.runtime.ledger();
+    let is_refused = |record: &&kodex::Record| record.status == kodex::Status::Error;
+    let refused = ledger.iter().filter(is_refused).cloned().collect();
+    written(&Answered { answer, refused })
+}
+
+async fn list(resident: &Resident, params: ListParams) -> Answer {
+    let unusable = |what: &str, text: &str| Refusal {
+        usage: true,
+        ..Refusal::new("daemon.params", format!("there is no {what} {text:?}"))
+    };
+    let kind = match params.kind.as_deref() {
+        None => None,
+        Some("run") => Some(WorkKind::Run),
+        Some("job") => Some(WorkKind::Job),
+        Some(other) => return Err(unusable("kind", other)),
+    };
+    let states = params.states.iter();
+    let states = states.map(|word| JobState::of(word).ok_or_else(|| unusable("state", word)));
+    let plugin = params.plugin.as_deref().map(PluginName::new);
+    let filter = WorkFilter {
+        kind,
+        plugin: plugin.transpose().map_err(|error| work(error.into()))?,
+        states: states.collect::<Result<_, _>>()?,
+        limit: params.limit.unwrap_or(N_USUAL).min(N_AT_ONCE),
+    };
+    written(&resident.runtime.works().list(&filter).await.map_err(work)?)
+}
+
+async fn logs(resident: &Resident, params: LogsParams) -> Answer {
+    let limit = params.limit.unwrap_or(N_AT_ONCE).min(N_AT_ONCE);
+    let works = resident.runtime.works();
+    let lines = works.logs(&params.id, params.after, limit).await;
+    written(&lines.map_err(work)?)
+}
+
+/// Refuses to begin anything once the end was asked for.
+fn stays(resident: &Resident) -> Result<(), Refusal> {
+    match resident.control.is_stopping() {
+        true => Err(Refusal::new(
+            DRAINING,
+            "the resident runtime is about to end",
+        )),
+        false => Ok(()),
+    }
+}
+
+/// Refuses where this runtime is not what one made now would be.
+async fn is_like(resident: &Resident, like: Option<&Like>) -> Result<(), Refusal> {
+    let Some(like) = like else { return Ok(()) };
+    if like.config != resident.options.config {
+        return Err(Refusal::new(
+            OTHER,
+            "the resident runtime has another configuration",
+        ));
+    }
+    match resident.runtime.changes().await {
+        Ok(changes) if changes.is_empty() => Ok(()),
+        Ok(_) | Err(_) => Err(Refusal::new(
+            OTHER,
+            "plugins changed since the resident runtime loaded them; `kodex reload` takes them up",
+        )),
+    }
+}
+
+fn read<T: DeserializeOwned>(method: &str, params: &Json) -> Result<T, Refusal> {
+    params.to().map_err(|error| bad_params(method, &error))
+}
+
+fn no_params(method: &str, params: &Json) -> Result<(), Refusal> {
+    read(method, params).map(|NoParams {}| ())
+}
+
+fn written<T: Serialize>(value: &T) -> Result<Box<RawValue>, Refusal> {
+    serde_json::value::to_raw_value(value).map_err(|error| unwritable(&error))
+}
+
+fn unwritable(error: &serde_json::Error) -> Refusal {
+    Refusal::new(
+        "daemon.answer",
+        format!("the answer cannot be written as JSON: {error}"),
+    )
+}
+
+fn work(error: WorkError) -> Refusal {
+    Refusal::new(error.code(), error.to_string())
+}
+
+fn load(error: LoadError) -> Refusal {
+    Refusal::new(error.code(), error.to_string())
+}
+
+fn dispatch(error: DispatchError) -> Refusal {
+    Refusal {
+        usage: matches!(error, DispatchError::BadHook(_)),
+        ..Refusal::new(error.code(), error.to_string())
+    }
+}
+
+fn tool(error: ToolError) -> Refusal {
+    Refusal {
+        hint: outcome::advice(&error),
+        ..Refusal::new(error.code(), error.to_string())
+    }
+}
