@@ -141,6 +141,86 @@ STATE = {
 }
 
 
+@plugin.hook("agent")
+def runs(payload, ctx):
+    payload = dict(payload)
+    do = payload.pop("do")
+    try:
+        return WORK[do](ctx.agent, payload)
+    except kodex.HostError as error:
+        return {"error": error.code}
+
+
+@plugin.hook("job")
+def jobs(payload, ctx):
+    payload = dict(payload)
+    do = payload.pop("do")
+    try:
+        return WORK[do](ctx.jobs, payload)
+    except kodex.HostError as error:
+        return {"error": error.code}
+
+
+def dispatch(agent, asked):
+    for place in ("to", "source"):
+        if place in asked:
+            asked[place] = kodex.Destination(**asked[place])
+    return accepted(agent.dispatch(**asked))
+
+
+def enqueue(jobs, asked):
+    if "delay_ms" in asked:
+        asked["delay"] = asked.pop("delay_ms") / 1000
+    return accepted(jobs.enqueue(**asked))
+
+
+def accepted(done):
+    return {"id": done.id, "new": done.is_new}
+
+
+def find(door, asked):
+    found = door.find(**asked)
+    if found is None:
+        return "nothing"
+    at_ms = None if found.result_at is None else round(found.result_at * 1000)
+    return [found.id, found.status, found.is_over, at_ms, found.error]
+
+
+WORK = {
+    "dispatch": dispatch,
+    "enqueue": enqueue,
+    "find": find,
+    "cancel": lambda door, asked: door.cancel(**asked),
+}
+
+
+@plugin.heartbeat
+def beat(beat):
+    day = int(beat.now // 86_400)
+    beat.agent.dispatch(f"day {day}", ("file", "report.md"), "Report.")
+
+
+@plugin.job("send")
+def send(job):
+    try:
+        known = job.effect("sent", job.params["text"])
+    except kodex.HostError as error:
+        return {"error": error.code}
+    if "raise" in job.params:
+        raise RuntimeError(job.params["raise"])
+    return {"id": job.id, "attempt": job.attempt, "first": known.first, "value": known.value}
+
+
+@plugin.job("ask")
+def ask_for_run(job):
+    return accepted(job.agent.dispatch(job.id, ("file", "report.md"), job.params["input"]))
+
+
+@plugin.job("session.completed")
+def session_completed(job):
+    return [job.session["session_id"], [one["text"] for one in job.session["messages"]]]
+
+
 @plugin.step("0001_fill")
 def fill(step):
     n = (step.progress or {"n": 0})["n"] + 1

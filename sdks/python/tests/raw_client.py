@@ -14,7 +14,7 @@ SDK = os.path.join(os.path.dirname(HERE), "src")
 WORKER = os.path.join(SDK, "kodex", "_worker.py")
 #: Long enough for a loaded machine; only a failing test waits so long.
 PATIENCE = 30.0
-FEATURES = ["cancel", "clock", "db", "log", "state", "step"]
+FEATURES = ["agent", "cancel", "clock", "db", "job", "log", "state", "step"]
 
 
 class Silence(AssertionError):

@@ -8,7 +8,7 @@ import unittest
 from raw_client import HERE, RawClient
 
 CASES = os.path.join(HERE, "..", "..", "..", "contract", "cases", "v1")
-SUPPORTED = {"cancel", "db", "exact-numbers", "state", "step"}
+SUPPORTED = {"agent", "cancel", "db", "exact-numbers", "job", "state", "step"}
 
 
 def read_cases():

@@ -25,52 +25,94 @@ if TYPE_CHECKING:
     from typing import Any, Callable, Iterable, TypeVar
 
     from ._db import AsyncDb, AsyncTransaction, Db, Row, Rows, Transaction, db
+    from ._session import Session
     from ._state import AsyncState, Entry, Key, Lease, State, state
     from ._step import Step
     from ._values import Json
+    from ._work import Accepted, Agent, AsyncAgent, AsyncJobs, Beat, Destination, Effect, Job, Jobs
+    from ._work import Projection, agent, jobs
 
     Function = TypeVar("Function", bound=Callable[..., Any])
 
 __version__ = "0.1.0"
 __all__ = [
+    "Accepted",
+    "Agent",
+    "AsyncAgent",
     "AsyncDb",
+    "AsyncJobs",
     "AsyncState",
     "AsyncTransaction",
+    "Beat",
     "Cancelled",
     "Context",
     "Db",
     "DbConflict",
     "DbConstraint",
+    "Destination",
+    "Effect",
     "Entry",
     "HostError",
+    "Job",
+    "Jobs",
     "Json",
     "Key",
     "Lease",
     "LeaseLost",
     "Plugin",
+    "Projection",
     "Row",
     "Rows",
+    "Session",
     "State",
     "StateLocked",
     "Step",
     "ToolInputError",
     "Transaction",
+    "agent",
     "allow",
     "ask",
     "db",
     "deny",
+    "jobs",
     "state",
 ]
 
 #: Where the names live that most plugins never look at; each is loaded at the first look.
 _LATER = {
     "_db": ("AsyncDb", "AsyncTransaction", "Db", "Row", "Rows", "Transaction", "db"),
+    "_session": ("Session",),
     "_state": ("AsyncState", "Entry", "Key", "Lease", "State", "state"),
     "_step": ("Step",),
     "_values": ("Json",),
+    "_work": (
+        "Accepted",
+        "Agent",
+        "AsyncAgent",
+        "AsyncJobs",
+        "Beat",
+        "Destination",
+        "Effect",
+        "Job",
+        "Jobs",
+        "Projection",
+        "agent",
+        "jobs",
+    ),
 }
 
+#: What may succeed when it is done again a little later.
+_RETRYABLE = (
+    "agent.queue_full",
+    "db.conflict",
+    "host.busy",
+    "job.queue_full",
+    "state.locked",
+    "store.busy",
+)
+
 _COROUTINE = 0x80
+_JOB_NAME = frozenset("abcdefghijklmnopqrstuvwxyz0123456789._-")
 
 
 class Cancelled(BaseException):
@@ -94,7 +136,7 @@ class HostError(Exception):
     @property
     def is_retryable(self) -> bool:
         """Whether the same may succeed a little later, a transaction from its start."""
-        return self.code in ("db.conflict", "store.busy", "host.busy", "state.locked")
+        return self.code in _RETRYABLE
 
 
 class DbConstraint(HostError):
@@ -249,6 +291,20 @@ class Context:
         return State(self._link)
 
     @property
+    def agent(self) -> Agent:
+        """The plugin's agent runs; a heartbeat and a job may ask for new ones."""
+        from ._work import Agent
+
+        return Agent(self._link)
+
+    @property
+    def jobs(self) -> Jobs:
+        """The plugin's jobs; ``ctx.jobs.aio`` in ``async def`` handlers."""
+        from ._work import Jobs
+
+        return Jobs(self._link)
+
+    @property
     def remaining(self) -> float:
         """Seconds until the answer is due; 0 when it is late."""
         return max(0.0, self._due - monotonic())
@@ -303,12 +359,9 @@ class Plugin:
         Lower priorities run earlier. ``timeout`` is a span such as ``"500ms"``, or seconds.
         With ``required``, a failure stops a chain.
         """
-        row = {"on": on}
+        row = _hook_row(on, timeout)
         if priority:
             row["priority"] = priority
-        if timeout is not None:
-            row["timeout"] = timeout if isinstance(timeout, str) else f"{_milliseconds(timeout)}ms"
-            _milliseconds(row["timeout"])
         if required:
             row["required"] = True
 
@@ -318,6 +371,31 @@ class Plugin:
             return function
 
         return declare
+
+    def heartbeat(
+        self, function: Function | None = None, *, timeout: str | float | None = None
+    ) -> Any:
+        """Declares that the function does what is due, at every heartbeat; it takes a ``Beat``.
+
+        ``@plugin.heartbeat`` or ``@plugin.heartbeat(timeout="20s")``. What it returns is the reply;
+        with nothing, the host is told how many agent runs were started.
+        """
+        declare = self._given("Beat", _hook_row("heartbeat", timeout))
+        return declare if function is None else declare(function)
+
+    def job(
+        self, name: str, *, timeout: str | float | None = None
+    ) -> Callable[[Function], Function]:
+        """Declares that the function does the jobs of a name; it takes a ``Job``.
+
+        This is the hook ``job.<name>``. A job is delivered at least once: one that raises is tried
+        again. ``session.completed`` is the job that the end of a session triggers.
+        """
+        fits = name and len(name) <= 128 and all(c in _JOB_NAME for c in name)
+        if not fits:
+            why = "lower-case letters, digits, dots, hyphens and underscores"
+            raise ValueError(f"{name!r} is no name for a job: {why}, at most 128")
+        return self._given("Job", _hook_row(f"job.{name}", timeout))
 
     def tool(
         self,
@@ -371,7 +449,7 @@ class Plugin:
 
         def declare(function):
             self._add("step", name, function)
-            self._functions["step", name] = step_handler(function)
+            self._functions["step", name] = given_handler("Step", function)
             return function
 
         return declare
@@ -440,6 +518,15 @@ class Plugin:
         context, coroutine = _wants_context(function, 1), is_coroutine(function)
         self._functions[kind, name] = Handler(function, context, coroutine)
 
+    def _given(self, form, row):
+        def declare(function):
+            self._add("hook", row["on"], function)
+            self._functions["hook", row["on"]] = given_handler(form, function)
+            self._hooks.append(row)
+            return function
+
+        return declare
+
     def find(self, kind: str, name: str) -> Handler | None:
         """The handler of a hook, tool or step."""
         found = self._functions.get((kind, name))
@@ -467,25 +554,26 @@ class Handler:
         self.is_async = is_async
 
 
-def step_handler(function):
-    """The handler for a function that takes a ``Step``."""
+def given_handler(form, function):
+    """The handler for a function that takes a ``Step``, a ``Beat`` or a ``Job``."""
     if is_coroutine(function):
 
         async def run(payload, context):
-            from ._step import Step
-
-            step = Step(context, payload)
-            return step.reply(await function(step))
+            given = _made(form, payload, context)
+            return given.reply(await function(given))
 
         return Handler(run, True, True)
 
     def run(payload, context):
-        from ._step import Step
-
-        step = Step(context, payload)
-        return step.reply(function(step))
+        given = _made(form, payload, context)
+        return given.reply(function(given))
 
     return Handler(run, True, False)
+
+
+def _made(form, payload, context):
+    kind = globals().get(form) or __getattr__(form)
+    return kind(context, payload if isinstance(payload, dict) else {})
 
 
 def _coroutines(results):
@@ -532,6 +620,14 @@ def _wants_context_slowly(function, n_before):
     needed = [place for place in places if place.default is Parameter.empty]
     names = [place.name for place in places[n_before:]]
     return len(needed) > n_before or "ctx" in names or "context" in names
+
+
+def _hook_row(on, timeout):
+    if timeout is None:
+        return {"on": on}
+    span = timeout if isinstance(timeout, str) else f"{_milliseconds(timeout)}ms"
+    _milliseconds(span)
+    return {"on": on, "timeout": span}
 
 
 def _milliseconds(span):

@@ -10,7 +10,7 @@ from _frozen_importlib_external import spec_from_file_location
 from kodex_plugin_system.base import accept
 from kodex_plugin_system.errors import PluginValidationError
 
-from . import Handler, is_coroutine, step_handler
+from . import Handler, given_handler, is_coroutine
 
 #: Hooks whose handlers are kept.
 HANDLERS = 256
@@ -147,7 +147,7 @@ class FirstRuntimePlugin:
         """It answers every hook, has no tools, and its step ``0003_x`` is ``step_0003_x``."""
         if kind == "step":
             step = getattr(self.plugin, f"step_{name}", None)
-            return step_handler(step) if callable(step) else None
+            return given_handler("Step", step) if callable(step) else None
         if kind != "hook":
             return None
         handler = self._handlers.get(name)

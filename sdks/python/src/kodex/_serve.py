@@ -17,7 +17,7 @@ from ._link import HostLink
 from ._load import FirstRuntimePlugin, LoadFailure, add_paths, add_roots, is_declared, load
 
 CONTRACT = 1
-FEATURES = ("cancel", "clock", "db", "log", "state", "step")
+FEATURES = ("agent", "cancel", "clock", "db", "job", "log", "state", "step")
 #: After a call this long the host may already have cancelled the calls behind it.
 LONG_CALL = 0.02
 #: A deadline further in the past than this means that the clocks disagree; the span counts then.

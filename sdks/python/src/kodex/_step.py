@@ -19,7 +19,7 @@ class Step(Context):
     def __init__(self, context, payload):
         super().__init__(context._link, context.kind, context.name, context._due)
         #: What was saved last, before an interruption; ``None`` when the step begins anew.
-        self.progress: Any = payload.get("progress") if isinstance(payload, dict) else None
+        self.progress: Any = payload.get("progress")
         self._counts = {}
 
     def save(self, progress: Any, **counts: int) -> None:

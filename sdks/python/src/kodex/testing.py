@@ -23,6 +23,13 @@ Data steps run where they stand in the journal. To test one, stop before it, wri
     host = FakeHost(plugin, migrations="migrations", upto=2)
     host.db.execute("INSERT INTO notes ...")
     assert host.upgrade() == {"0003_backfill": {"migrated": 1}}
+
+Heartbeats and jobs happen when the test says so, and no agent is run::
+
+    assert host.beat() == {"n_started": 1}
+    host.runs[0].complete()
+    host.run_jobs()
+    assert host.jobs[0].effects == {"sent": True}
 """
 
 from __future__ import annotations
@@ -40,8 +47,11 @@ if TYPE_CHECKING:
     from typing import Any, Callable
 
     from ._db import Db
+    from ._fake_work import FakeJob, FakeRun
     from ._state import State
 
+#: The kinds of places that runs may answer to.
+DESTINATIONS = ("session", "file", "webhook", "command")
 START = 1_700_000_000.0
 
 
@@ -72,6 +82,7 @@ class FakeHost:
         timeout: float = 30.0,
         migrations: str | PathLike | None = None,
         upto: int | None = None,
+        destinations: tuple[str, ...] = DESTINATIONS,
     ):
         check(plugin)
         self.clock = FakeClock()
@@ -88,7 +99,7 @@ class FakeHost:
         self._database = None
         self._journal = []
         self._upto = upto
-        self._services = self._own_services(plugin.manifest.name, migrations)
+        self._services = self._own_services(plugin.manifest.name, migrations, destinations)
         self._run_sql()
         self._finish(self._plugin.activate(self._link))
         self.upgrade(upto)
@@ -135,6 +146,48 @@ class FakeHost:
         """Calls a tool. Raises what it raises, ``ToolInputError`` for an input it refuses."""
         return self._call("tool", name, {} if input is None else input)
 
+    @property
+    def runs(self) -> list[FakeRun]:
+        """The agent runs that the plugin asked for, the oldest first."""
+        return list(self._work.runs.values())
+
+    @property
+    def jobs(self) -> list[FakeJob]:
+        """The plugin's jobs, the oldest first."""
+        return list(self._work.jobs.values())
+
+    def beat(self) -> Any:
+        """Calls the hook ``heartbeat`` with a ticket; gives the reply."""
+        ticket = self._work.issue()
+        try:
+            payload = {"now_unix_ms": round(self.clock.now * 1000), "ticket": ticket}
+            return self._call("hook", "heartbeat", payload)
+        finally:
+            self._work.end(ticket)
+
+    def run_jobs(self) -> list[FakeJob]:
+        """Runs the jobs that are due, those that they add too; gives them in order.
+
+        One that raises keeps that in ``raised`` and is due again after a pause on ``host.clock``,
+        until its attempts are used up.
+        """
+        done = []
+        while (job := self._work.due()) is not None:
+            done.append(job)
+            try:
+                self._attempt(job)
+            except Exception:
+                # It stands in the job, as with a host.
+                pass
+        return done
+
+    def call_job(self, name: str, params: Any = None, *, session: dict | None = None) -> Any:
+        """Adds a job and makes its first attempt; gives its result, or raises what it raises."""
+        asked = {"name": name, "params": json.loads(dumps(params))}
+        id = self._work.id_of(name, None)
+        job = self._work.jobs[id] = self._work.job(id, asked)
+        return self._attempt(job, session)
+
     def close(self) -> None:
         """Lets the plugin finish."""
         self._finish(self._plugin.deactivate())
@@ -152,13 +205,16 @@ class FakeHost:
     def __exit__(self, *raised: object) -> None:
         self.close()
 
-    def _own_services(self, plugin, migrations):
+    def _own_services(self, plugin, migrations, destinations):
         from ._fake_state import FakeValues
+        from ._fake_work import FakeWork
 
+        self._work = FakeWork(plugin, self.clock, self._has_job, destinations)
         services = {
             "clock/now": lambda _: {"unix_ms": round(self.clock.now * 1000)},
             "step/progress": self._save_progress,
             **FakeValues(plugin, self.clock).services(),
+            **self._work.services(),
         }
         if migrations is not None:
             from ._fake_db import FakeDatabase, read_journal
@@ -167,6 +223,23 @@ class FakeHost:
             self._journal = read_journal(migrations)
             services.update(self._database.services())
         return services
+
+    def _has_job(self, name):
+        """Whether a function was declared for the job; what answers every hook is not asked."""
+        found = self._plugin.find("hook", f"job.{name}")
+        return found is not None and found is not self._plugin.find("hook", "*")
+
+    def _attempt(self, job, session=None):
+        call = self._work.begin(job, session)
+        try:
+            result = self._call("hook", f"job.{job.name}", call)
+        except BaseException as error:
+            self._work.fail(job, error)
+            raise
+        finally:
+            self._work.end(call["ticket"])
+        self._work.succeed(job, result)
+        return result
 
     def _save_progress(self, params):
         if self._link.step is None:
