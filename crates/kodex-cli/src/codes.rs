@@ -66,6 +66,10 @@ pub const CODES: &[(&str, &str)] = &[
         "No plugin with this name was loaded. `kodex list` shows the names, `kodex doctor` what could not be loaded.",
     ),
     (
+        "report.plugin.unknown",
+        "No plugin with this name was loaded, so it has no report. `kodex list` shows the names, `kodex doctor` what could not be loaded.",
+    ),
+    (
         "scaffold.exists",
         "There is a plugin at that place already; nothing is overwritten. Choose another name or folder.",
     ),

@@ -34,6 +34,7 @@ static FORMS: &[(&str, Write)] = &[
         "cli/permissions.json",
         of::<Vec<commands::permissions::Asks>>,
     ),
+    ("cli/report.json", of::<Vec<kodex::PluginReport>>),
     ("cli/runs.change.json", of::<commands::runs::Steered>),
     ("cli/runs.list.json", of::<Vec<kodex::WorkItem>>),
     ("cli/runs.logs.json", of::<Vec<kodex::WorkLine>>),

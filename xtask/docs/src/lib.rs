@@ -16,3 +16,4 @@ macro_rules! page {
 page!(Readme, "README.md");
 page!(EmbedGuide, "docs/guides/embed.md");
 page!(DatabaseGuide, "docs/guides/database.md");
+page!(ContributeGuide, "docs/guides/contribute.md");

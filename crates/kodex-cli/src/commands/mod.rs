@@ -14,6 +14,7 @@ pub(crate) mod heartbeat;
 pub(crate) mod list;
 pub(crate) mod man;
 pub(crate) mod permissions;
+pub(crate) mod report;
 pub(crate) mod runs;
 pub(crate) mod scaffold;
 pub(crate) mod state;
@@ -27,6 +28,7 @@ pub(crate) const VERBS: &[Row] = &[
     row::<emit::Emit>(),
     row::<call::Call>(),
     row::<doctor::Doctor>(),
+    row::<report::Report>(),
     row::<check::Check>(),
     row::<explain::Explain>(),
     row::<dev::Dev>(),

@@ -4,6 +4,7 @@ mod bad_input;
 mod config;
 mod dev;
 mod first_runtime;
+mod report;
 mod scaffold;
 mod scale;
 mod signals;
