@@ -74,6 +74,25 @@ const VALUES = {
     }),
 };
 
+/** @param {import("./kodex.d.ts").Accepted} accepted */
+const accepted = ({ id, isNew }) => ({ id, new: isNew });
+
+/** @type {Record<string, (door: any, payload: any) => unknown>} */
+const WORK = {
+  dispatch: async (agent, { do: _, ...wish }) => accepted(await agent.dispatch(wish)),
+  async enqueue(jobs, { name, params, delay_ms: delayMs, max_attempts: maxAttempts, key, lane, priority }) {
+    return accepted(await jobs.enqueue(name, params, { delayMs, maxAttempts, key, lane, priority }));
+  },
+  async find(door, { id }) {
+    const found = await door.find(id);
+    if (found === undefined) return "nothing";
+    return [found.id, found.status, found.isOver, found.resultAt?.getTime() ?? null, found.error ?? null];
+  },
+  cancel: (door, { id }) => door.cancel(id),
+};
+
+const FILE = { kind: "file", address: "report.md" };
+
 /** @param {any} door @param {Record<string, any>} table @param {any} payload */
 async function done(door, table, payload) {
   try {
@@ -111,6 +130,26 @@ createPlugin({ name: "case-plugin", version: "1.2.3" })
   .hook("org", () => given)
   .hook("db", (payload, { db }) => done(db, DATABASE, payload))
   .hook("state", (payload, { state }) => done(state, VALUES, payload))
+  .hook("agent", (payload, { agent }) => done(agent, WORK, payload))
+  .hook("job", (payload, { jobs }) => done(jobs, WORK, payload))
+  .heartbeat(async ({ now, agent }) => {
+    const day = Math.floor(now.getTime() / 86_400_000);
+    await agent.dispatch({ key: `day ${day}`, to: FILE, input: "Report." });
+  })
+  .job("send", async (job) => {
+    const { id, attempt, params } = job;
+    try {
+      const { first, value } = await job.effect("sent", params.text);
+      if (params.raise) throw new Error(params.raise);
+      return { id, attempt, first, value };
+    } catch (error) {
+      return { error: codeOf(error) };
+    }
+  })
+  .job("ask", async ({ id, params, agent }) =>
+    accepted(await agent.dispatch({ key: id, to: FILE, input: params.input })),
+  )
+  .job("session.completed", ({ session }) => [session?.session_id, session?.messages.map(({ text }) => text)])
   .step("0001_fill", async (step) => {
     const n = (step.progress?.n ?? 0) + 1;
     await step.save({ n }, { scanned: n });

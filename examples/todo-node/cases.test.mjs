@@ -10,7 +10,7 @@ import { fileURLToPath } from "node:url";
 import { Host, initialize } from "./raw-host.mjs";
 
 const CASES = fileURLToPath(new URL("../../contract/cases/v1/", import.meta.url));
-const SUPPORTED = new Set([undefined, "cancel", "db", "state", "step"]);
+const SUPPORTED = new Set([undefined, "agent", "cancel", "db", "job", "state", "step"]);
 
 /**
  * Cases that would need a reader of JSON of its own: keys that stand twice, how a number was

@@ -150,6 +150,100 @@ export interface State {
   lock<T>(key: string, options: { ttlMs?: number }, work: (lease: Lease) => T | Promise<T>): Promise<T>;
 }
 
+/** A place where answers go to or requests come from. */
+export interface Destination {
+  /** `session`, `file`, `webhook`, `command`, or what the host knows besides. */
+  kind: string;
+  /** Which one of that kind: an opaque session, a path, an address, a configured name. One line. */
+  address: string;
+}
+
+export type Visibility = "private" | "public";
+export type RunStatus = "pending" | "running" | "awaiting_resume" | "blocked" | "completed" | "failed" | "cancelled";
+
+/** A wish for an agent run. */
+export interface RunWish {
+  /** The same plugin and key always mean the same run. */
+  key: string;
+  /** Where the answer goes. */
+  to: Destination;
+  /** What the agent is asked to do. */
+  input: string;
+  /** Short facts for whoever runs it. */
+  metadata?: { [key: string]: string };
+  /** Where the wish came from; the destination without it. */
+  source?: Destination;
+  /** Who may see what is said at the destination; private without it. */
+  visibility?: Visibility;
+  /** Whose stored credentials the run may use; a private session alone may be given those. */
+  subject?: { user: string; task?: string };
+  /** What asked for the answer, in a few words, for its reader. */
+  attribution?: string;
+  /** Of a heartbeat or job whose handler was declared with `hook`. */
+  ticket?: number | undefined;
+}
+
+/** What was asked for is durable. */
+export interface Accepted {
+  id: string;
+  /** Whether it was made now; otherwise it was there. */
+  isNew: boolean;
+}
+
+/** Where a run or job is. Nothing of the request is in it. */
+export interface Projection {
+  id: string;
+  status: RunStatus;
+  /** Whether it never changes again by itself. */
+  isOver: boolean;
+  /** When the result was there. */
+  resultAt: Date | undefined;
+  /** Why it failed, is blocked or was cancelled. */
+  error: string | undefined;
+}
+
+/** The plugin's agent runs. Rejects with a HostError, whose code begins with `agent.` or is `ticket.ended`. */
+export interface Agent {
+  /** Asks for a run, in a heartbeat or a job. Asking again with the same key does no harm. */
+  dispatch(wish: RunWish): Promise<Accepted>;
+  /** Where a run of this plugin is; `undefined` when it has no such run. */
+  find(id: string): Promise<Projection | undefined>;
+  /** Asks for a run's end; says whether it has ended or will be told to. */
+  cancel(id: string): Promise<boolean>;
+}
+
+export interface JobOptions {
+  /** The same plugin, name and key always mean the same job; without one every call adds one. */
+  key?: string;
+  /** How long to wait before it is due. */
+  delayMs?: number;
+  priority?: "urgent" | "normal" | "low";
+  /** Jobs of one lane never run at the same time. */
+  lane?: string;
+  /** How often it is tried; 5 times without it. */
+  maxAttempts?: number;
+}
+
+/** What is known of an effect of a job. */
+export interface Effect<T = any> {
+  /** Nobody said so before, in no attempt. */
+  first: boolean;
+  /** What the first one gave. */
+  value: T;
+}
+
+/** The plugin's jobs. Rejects with a HostError, whose code begins with `job.` or `ticket.`. */
+export interface Jobs {
+  /** Adds a job, which the function declared with `plugin.job(name, ...)` will be called with. */
+  enqueue(name: string, params?: unknown, options?: JobOptions): Promise<Accepted>;
+  /** Where a job of this plugin is; `undefined` when it has no such job. */
+  find(id: string): Promise<Projection | undefined>;
+  /** Asks for a job's end; says whether it has ended or will be told to. */
+  cancel(id: string): Promise<boolean>;
+  /** See `JobCall.effect`, which knows its ticket. */
+  effect<T = any>(key: string, value?: T, options?: { ticket?: number | undefined }): Promise<Effect<T>>;
+}
+
 /** What comes with each call besides its payload. */
 export interface Call {
   /** Fires when the host no longer wants the answer. Hand it on to fetch and the like. */
@@ -161,6 +255,53 @@ export interface Call {
   db: Db;
   /** The plugin's own values. */
   state: State;
+  /** The plugin's agent runs; heartbeats and jobs may ask for new ones. */
+  agent: Agent;
+  /** The plugin's jobs. */
+  jobs: Jobs;
+}
+
+/** What the handler of a heartbeat is given. Its doors carry the ticket of the call. */
+export interface Beat extends Call {
+  /** The host's time. */
+  now: Date;
+  ticket: number;
+}
+
+/** What the handler of a job is given: one attempt. Its doors carry the ticket of the call. */
+export interface JobCall<T = any> extends Call {
+  /** The same in every attempt. */
+  id: string;
+  /** What the job was added with. */
+  params: T;
+  /** Which attempt this is, from 1. */
+  attempt: number;
+  ticket: number;
+  /** What happened in the session, for the job `session.completed`. */
+  session: Session | undefined;
+  /**
+   * Records an effect of this job, once over all attempts: the first one wins, and later ones hear its
+   * value. So a value that all attempts must share is fixed before it is used.
+   */
+  effect<V = any>(key: string, value?: V): Promise<Effect<V>>;
+}
+
+/** What a job may know of a session that has ended: the current turn alone, cleaned by the host. */
+export interface Session {
+  conversation_id: string;
+  session_id: string;
+  completed_at_ms: number;
+  source: Destination;
+  visibility: Visibility;
+  messages: {
+    role: "user" | "assistant";
+    text: string;
+    /** `instruction` is the wish of whoever began the turn, `context` something that was there. */
+    authority: "instruction" | "context";
+    actor?: string;
+    at_ms?: number;
+  }[];
+  tools: { name: string; is_error: boolean; text?: string }[];
 }
 
 /** What a data step did. */
@@ -198,6 +339,8 @@ export type Start = (given: {
   host: Host;
   db: Db;
   state: State;
+  agent: Agent;
+  jobs: Jobs;
 }) => void | Promise<void>;
 
 export interface Plugin {
@@ -207,6 +350,10 @@ export interface Plugin {
   tool(name: string, fn: Handler): Plugin;
   /** Declares a data step, named like its file up to the first dot: `0003_backfill`. */
   step(name: string, fn: StepHandler): Plugin;
+  /** Does what is due, at every heartbeat. With no reply, the host is told how many runs are new. */
+  heartbeat(fn: (beat: Beat) => unknown): Plugin;
+  /** Does the jobs of a name: the hook `job.<name>`. One that throws is tried again. */
+  job<T = any>(name: string, fn: (job: JobCall<T>) => unknown): Plugin;
   /**
    * Starts to listen. Comes last. With `import.meta.url`, only when that file is what `node` was
    * started with, so that a test can import it.

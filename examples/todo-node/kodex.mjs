@@ -20,15 +20,24 @@ import { fileURLToPath } from "node:url";
 /** @typedef {import("./kodex.d.ts").Plugin} Plugin */
 /** @typedef {import("./kodex.d.ts").StepHandler} StepHandler */
 /** @typedef {import("./kodex.d.ts").StepCounts} StepCounts */
+/** @typedef {import("./kodex.d.ts").Projection} Projection */
 /** @typedef {import("./kodex.d.ts").Params} Params */
 /** @typedef {import("./kodex.d.ts").SetOptions} SetOptions */
 /** @typedef {import("./kodex.d.ts").Lease} LeaseType */
 
 const CONTRACT_VERSION = 1;
-const FEATURES = ["cancel", "clock", "db", "log", "state", "step"];
+const FEATURES = ["agent", "cancel", "clock", "db", "job", "log", "state", "step"];
+const OVER = ["completed", "failed", "cancelled"];
 const COUNTERS = ["scanned", "migrated", "existing", "missing", "skipped"];
 /** What may succeed when it is done again a little later. */
-const RETRYABLE = new Set(["db.conflict", "store.busy", "host.busy", "state.locked"]);
+const RETRYABLE = new Set([
+  "agent.queue_full",
+  "db.conflict",
+  "host.busy",
+  "job.queue_full",
+  "state.locked",
+  "store.busy",
+]);
 /** How often `update` tries while others change the same value. */
 const ATTEMPTS = 100;
 const KEYS_AT_ONCE = 1000;
@@ -198,7 +207,7 @@ function paramsToWire(params) {
 
 /** What a call asks its host with: it names the call, and asks nothing more once that is cancelled. */
 class Door {
-  /** @param {import("./kodex.d.ts").Host} host @param {{id?: Id, cancelled: boolean}} [given] */
+  /** @param {import("./kodex.d.ts").Host} host @param {{call?: Id, cancelled: boolean}} [given] */
   constructor(host, given) {
     this.host = host;
     this.given = given;
@@ -213,7 +222,7 @@ class Door {
 
   /** @param {Record<string, any>} params */
   named(params) {
-    return typeof this.given?.id === "number" ? { ...params, call: this.given.id } : params;
+    return typeof this.given?.call === "number" ? { ...params, call: this.given.call } : params;
   }
 }
 
@@ -442,6 +451,89 @@ class State {
   }
 }
 
+// Work that outlives a call
+
+/** @typedef {{ticket: number, nStarted: number}} Ticketed */
+
+/** @param {number | undefined} ticket @param {string} what */
+function checkedTicket(ticket, what) {
+  if (ticket !== undefined) return ticket;
+  throw new TypeError(`${what}: use what its handler is given, or pass \`ticket\``);
+}
+
+/** @param {any} answer */
+const acceptedOf = ({ id, status }) => ({ id, isNew: status === "created" });
+
+/** What runs and jobs have in common. */
+class Works {
+  #door;
+  #family;
+
+  /** @param {Door} door @param {"agent" | "job"} family */
+  constructor(door, family) {
+    this.#door = door;
+    this.#family = family;
+  }
+
+  /** @param {string} id @returns {Promise<Projection | undefined>} */
+  async find(id) {
+    const { id: found, status, result_at_ms: ms, error } = await this.#door.ask(`${this.#family}/get`, { id });
+    if (found === undefined) return undefined;
+    return { id: found, status, isOver: OVER.includes(status), resultAt: dateOf(ms), error };
+  }
+
+  /** @param {string} id @returns {Promise<boolean>} */
+  async cancel(id) {
+    return (await this.#door.ask(`${this.#family}/cancel`, { id })).done;
+  }
+}
+
+class Agent extends Works {
+  #door;
+  #call;
+
+  /** @param {Door} door @param {Ticketed} [call] */
+  constructor(door, call) {
+    super(door, "agent");
+    this.#door = door;
+    this.#call = call;
+  }
+
+  /** @param {import("./kodex.d.ts").RunWish} wish */
+  async dispatch({ key, to, ticket = this.#call?.ticket, ...more }) {
+    checkedTicket(ticket, "an agent run is asked for in a heartbeat or a job");
+    const asked = { ticket, idempotency_key: key, destination: to, ...more };
+    const accepted = acceptedOf(await this.#door.ask("agent/dispatch", asked));
+    if (accepted.isNew && this.#call) this.#call.nStarted += 1;
+    return accepted;
+  }
+}
+
+class Jobs extends Works {
+  #door;
+  #call;
+
+  /** @param {Door} door @param {Ticketed} [call] */
+  constructor(door, call) {
+    super(door, "job");
+    this.#door = door;
+    this.#call = call;
+  }
+
+  /** @param {string} name @param {unknown} [params] @param {import("./kodex.d.ts").JobOptions} [options] */
+  async enqueue(name, params, { delayMs, maxAttempts, ...more } = {}) {
+    const asked = { name, params, delay_ms: delayMs, max_attempts: maxAttempts, ...more };
+    return acceptedOf(await this.#door.ask("job/enqueue", asked));
+  }
+
+  /** @param {string} key @param {unknown} [value] @param {{ticket?: number | undefined}} [options] */
+  async effect(key, value = null, { ticket = this.#call?.ticket } = {}) {
+    checkedTicket(ticket, "an effect is recorded in a job");
+    const { first, value: known = null } = await this.#door.ask("job/effect", { ticket, key, value });
+    return { first, value: known };
+  }
+}
+
 const cancelled = () => new WireError(-32002, "call.cancelled", "the call was cancelled");
 
 /** What a handler is given besides the payload. @implements {Call} */
@@ -454,25 +546,38 @@ class Given {
   /** @type {Door | undefined} */
   #door;
 
-  /** @param {import("./kodex.d.ts").Host} host @param {number} timeout @param {Id} id */
-  constructor(host, timeout, id) {
+  /** @param {import("./kodex.d.ts").Host} host @param {CallParams} params @param {Id} call */
+  constructor(host, { timeout_ms: timeout }, call) {
     this.host = host;
     this.timeout = timeout;
-    this.id = id;
+    this.call = call;
     this.dueAt = Date.now() + timeout;
   }
 
   /** One for all that the call asks, by which its transactions know each other. */
-  get #ownDoor() {
+  get ownDoor() {
     return (this.#door ??= new Door(this.host, this));
   }
 
   get db() {
-    return /** @type {any} */ (new Db(this.#ownDoor));
+    return /** @type {any} */ (new Db(this.ownDoor));
   }
 
   get state() {
-    return /** @type {any} */ (new State(this.#ownDoor));
+    return /** @type {any} */ (new State(this.ownDoor));
+  }
+
+  get agent() {
+    return new Agent(this.ownDoor);
+  }
+
+  get jobs() {
+    return new Jobs(this.ownDoor);
+  }
+
+  /** @param {unknown} reply @returns {object} */
+  result(reply) {
+    return reply === undefined ? {} : { reply };
   }
 
   get deadline() {
@@ -512,10 +617,15 @@ class Step extends Given {
   /** @type {StepCounts} */
   counts = {};
 
-  /** @param {import("./kodex.d.ts").Host} host @param {CallParams} params @param {Id} id */
-  constructor(host, { payload, timeout_ms: timeout }, id) {
-    super(host, timeout, id);
-    this.progress = isObject(payload) ? payload.progress : null;
+  /** @param {import("./kodex.d.ts").Host} host @param {CallParams} params @param {Id} call */
+  constructor(host, params, call) {
+    super(host, params, call);
+    this.progress = isObject(params.payload) ? params.payload.progress : null;
+  }
+
+  /** @override @param {unknown} reply */
+  result(reply) {
+    return { reply: reply === undefined ? this.counts : checkedCounts(reply) };
   }
 
   /** @param {unknown} progress @param {StepCounts} [counts] */
@@ -527,6 +637,55 @@ class Step extends Given {
     if (this.cancelled) throw cancelled();
     await this.host.request("step/progress", asked);
     this.progress = progress;
+  }
+}
+
+/** What the handlers of heartbeats and jobs are given: doors that carry the ticket of the call. */
+class WithTicket extends Given {
+  nStarted = 0;
+
+  /** @param {import("./kodex.d.ts").Host} host @param {CallParams} params @param {Id} call */
+  constructor(host, params, call) {
+    super(host, params, call);
+    this.payload = isObject(params.payload) ? params.payload : {};
+    this.ticket = Number(this.payload.ticket ?? 0);
+  }
+
+  /** @override */
+  get agent() {
+    return new Agent(this.ownDoor, this);
+  }
+
+  /** @override */
+  get jobs() {
+    return new Jobs(this.ownDoor, this);
+  }
+}
+
+class Beat extends WithTicket {
+  get now() {
+    return new Date(this.payload.now_unix_ms);
+  }
+
+  /** @override @param {unknown} reply */
+  result(reply) {
+    if (reply === undefined) return this.nStarted > 0 ? { reply: { n_started: this.nStarted } } : {};
+    if (!isObject(reply)) throw new TypeError("a heartbeat returns nothing, or its reply as an object");
+    return { reply };
+  }
+}
+
+class Job extends WithTicket {
+  /** @param {import("./kodex.d.ts").Host} host @param {CallParams} params @param {Id} call */
+  constructor(host, params, call) {
+    super(host, params, call);
+    const { id = "", params: own = null, attempt = 1, session } = this.payload;
+    Object.assign(this, { id, params: own, attempt, session });
+  }
+
+  /** @param {string} key @param {unknown} [value] */
+  effect(key, value) {
+    return this.jobs.effect(key, value);
   }
 }
 
@@ -614,7 +773,7 @@ const isId = (id) =>
 
 /** @param {import("./kodex.d.ts").Identity} identity @returns {Plugin} */
 export function createPlugin({ name, version }) {
-  /** @type {Map<string, Handler | StepHandler>} */
+  /** What answers, and what it is given. @type {Map<string, {run: Function, form: typeof Given}>} */
   const handlers = new Map();
   /** The calls that run, by the host's id. @type {Map<Id, Given>} */
   const running = new Map();
@@ -669,7 +828,8 @@ export function createPlugin({ name, version }) {
     state = "starting";
     try {
       const door = new Door(host);
-      const doors = /** @type {any} */ ({ db: new Db(door), state: new State(door) });
+      const works = { agent: new Agent(door), jobs: new Jobs(door) };
+      const doors = /** @type {any} */ ({ db: new Db(door), state: new State(door), ...works });
       await start({ context, grants, host, ...doors });
       state = "ready";
     } finally {
@@ -679,7 +839,7 @@ export function createPlugin({ name, version }) {
     return { contract: { version: CONTRACT_VERSION, features }, plugin: { name, version } };
   }
 
-  /** @param {CallParams} params @returns {Handler | StepHandler} */
+  /** @param {CallParams} params */
   function handlerOf(params) {
     if (state !== "ready") throw new WireError(-32003, "not_initialized", "the handshake comes first");
     const { kind, name: called, timeout_ms: timeout } = isObject(params) ? params : Object();
@@ -694,19 +854,15 @@ export function createPlugin({ name, version }) {
 
   /** @param {Id} id @param {CallParams} params */
   async function call(id, params) {
-    const handler = handlerOf(params);
-    const isStep = params.kind === "step";
-    const given = isStep ? new Step(host, params, id) : new Given(host, params.timeout_ms, id);
+    const { run, form } = handlerOf(params);
+    const given = new form(host, params, id);
     running.set(id, given);
     try {
       // The next line may already take the call back.
       await undefined;
       if (given.cancelled) throw cancelled();
-      const run = /** @type {any} */ (handler);
-      const work = isStep ? run(given) : run(params.payload, given);
-      const reply = isPromise(work) ? await given.orCancelled(work) : work;
-      if (given instanceof Step) return { reply: reply === undefined ? given.counts : checkedCounts(reply) };
-      return reply === undefined ? {} : { reply };
+      const work = form === Given ? run(params.payload, given) : run(given);
+      return given.result(isPromise(work) ? await given.orCancelled(work) : work);
     } finally {
       running.delete(id);
     }
@@ -773,18 +929,30 @@ export function createPlugin({ name, version }) {
       return plugin;
     },
     hook(on, fn) {
-      handlers.set(`hook ${on}`, fn);
+      handlers.set(`hook ${on}`, { run: fn, form: Given });
       return plugin;
     },
     tool(called, fn) {
-      handlers.set(`tool ${called}`, fn);
+      handlers.set(`tool ${called}`, { run: fn, form: Given });
       return plugin;
     },
     step(called, fn) {
       if (!/^\d{4}_[a-z0-9_]+$/.test(called)) {
         throw new TypeError(`a step is named like its file, as in "0003_backfill", not "${called}"`);
       }
-      handlers.set(`step ${called}`, fn);
+      handlers.set(`step ${called}`, { run: fn, form: Step });
+      return plugin;
+    },
+    heartbeat(fn) {
+      handlers.set("hook heartbeat", { run: fn, form: Beat });
+      return plugin;
+    },
+    job(called, fn) {
+      if (!/^[a-z0-9._-]{1,128}$/.test(called)) {
+        const form = "lower-case letters, digits, dots, hyphens and underscores, at most 128";
+        throw new TypeError(`"${called}" is no name for a job: ${form}`);
+      }
+      handlers.set(`hook job.${called}`, { run: fn, form: Job });
       return plugin;
     },
     connect(ends) {

@@ -21,7 +21,7 @@ const call = (kind, name, payload) => ({
 test("it shakes hands, logs, and asks for the time", async (t) => {
   const host = new Host(t);
   assert.deepEqual((await host.initialize({ marks: ["TODO"] })).result, {
-    contract: { version: 1, features: ["cancel", "clock", "db", "log", "state", "step"] },
+    contract: { version: 1, features: ["agent", "cancel", "clock", "db", "job", "log", "state", "step"] },
     plugin: { name: "todo-node", version: "0.1.0" },
   });
   const { params } = await host.read((message) => message.method === "log");

@@ -74,7 +74,7 @@ export class Host {
 
 /** @param {object} change */
 export const initialize = (change = {}) => ({
-  contract: { version: 1, features: ["cancel", "clock", "db", "log", "state", "step", "future"] },
+  contract: { version: 1, features: ["agent", "cancel", "clock", "db", "job", "log", "state", "step", "future"] },
   host: { name: "kodex", version: "0.1.0" },
   plugin: "todo-node",
   context: {},

@@ -6,13 +6,14 @@
 // parameters and says what comes back. Time limits of a database are not enforced.
 
 import { HostError, fromWire, toWire } from "./kodex.mjs";
+import { FakeWork } from "./testing-work.mjs";
 
 export { HostError } from "./kodex.mjs";
 
 /** @typedef {import("./kodex.d.ts").Message} Message */
 /** @typedef {import("./testing.d.ts").FakeOptions} FakeOptions */
 
-const FEATURES = ["cancel", "clock", "db", "log", "state", "step"];
+const FEATURES = ["agent", "cancel", "clock", "db", "job", "log", "state", "step"];
 const START = 1_700_000_000_000;
 const KEY_CHARS = 512;
 const VALUE_BYTES = 256 << 10;
@@ -49,6 +50,8 @@ export class FakeHost {
   progress = {};
   #options;
   #values = new Values(this.clock);
+  /** @type {FakeWork} */
+  #work;
   /** @type {Map<number, (answer: Message) => void>} */
   #waiting = new Map();
   #lastId = 0;
@@ -63,14 +66,15 @@ export class FakeHost {
   /** @type {(chunk: Buffer) => void} */
   #take = () => {};
 
-  /** @param {FakeOptions} options */
-  constructor(options) {
+  /** @param {FakeOptions} options @param {string} [plugin] */
+  constructor(options, plugin = "plugin") {
     this.#options = options;
+    this.#work = new FakeWork(plugin, this.clock, options);
   }
 
   /** @param {import("./kodex.d.ts").Plugin} plugin @param {FakeOptions} [options] */
   static async start(plugin, options = {}) {
-    const host = new FakeHost(options);
+    const host = new FakeHost(options, plugin.identity.name);
     host.#take = plugin.connect({ write: (line) => host.#hear(JSON.parse(line)) });
     await host.#ask("initialize", {
       contract: { version: 1, features: FEATURES },
@@ -85,6 +89,53 @@ export class FakeHost {
 
   get values() {
     return this.#values.all();
+  }
+
+  get runs() {
+    return [...this.#work.runs.values()];
+  }
+
+  get jobs() {
+    return [...this.#work.jobs.values()];
+  }
+
+  async beat() {
+    const ticket = this.#work.issue();
+    try {
+      return await this.#call("hook", "heartbeat", { now_unix_ms: this.clock.now, ticket });
+    } finally {
+      this.#work.end(ticket);
+    }
+  }
+
+  async runJobs() {
+    const done = [];
+    for (let job = this.#work.due(); job; job = this.#work.due()) {
+      done.push(job);
+      // What it throws stands in the job, as with a host.
+      await this.#attempt(job).catch(() => {});
+    }
+    return done;
+  }
+
+  /** @param {string} name @param {unknown} [params] @param {{session?: object}} [options] */
+  callJob(name, params = null, { session } = {}) {
+    return this.#attempt(this.#work.add(name, params), session);
+  }
+
+  /** @param {import("./testing-work.mjs").FakeJob} job @param {object} [session] */
+  async #attempt(job, session) {
+    const call = this.#work.begin(job, session);
+    try {
+      const result = await this.#call("hook", `job.${job.name}`, call);
+      this.#work.succeed(job, result);
+      return result;
+    } catch (error) {
+      this.#work.fail(job, /** @type {Error} */ (error));
+      throw error;
+    } finally {
+      this.#work.end(call.ticket);
+    }
   }
 
   /** @param {string} name @param {unknown} [payload] */
@@ -173,6 +224,7 @@ export class FakeHost {
     if (method === "clock/now") return { unix_ms: this.clock.now };
     if (method === "step/progress") return this.#save(params);
     if (method.startsWith("state/")) return this.#values.serve(method.slice(6), params);
+    if (/^(agent|job)\//.test(method)) return this.#work.serve(method, params);
     if (method.startsWith("db/")) return this.#database(method, params);
     throw refusal("host.method.unknown", `the host has no method ${method}`);
   }
