@@ -37,6 +37,10 @@ pub const CODES: &[(&str, &str)] = &[
         "A project's configuration above the working directory belongs to another user and was passed over. To use it, name it with `--config`.",
     ),
     (
+        "config.program",
+        "A program that the configuration names is not on the search path, or is no program. Install it, or write where it is.",
+    ),
+    (
         "config.syntax",
         "The configuration is no TOML. Mend it at the place that is shown.",
     ),
@@ -51,6 +55,10 @@ pub const CODES: &[(&str, &str)] = &[
     (
         "config.value",
         "A value of the configuration is out of range or cannot be understood. The message says what is allowed.",
+    ),
+    (
+        "daemon.absent",
+        "No resident runtime listens on the socket. Start one with `kodex serve`, or name its socket with `--socket`.",
     ),
     (
         "input.unreadable",
@@ -110,7 +118,8 @@ pub(crate) struct Meaning {
 /// The meaning of a code, if it is one.
 pub(crate) fn meaning(code: &str) -> Option<Meaning> {
     let below = kodex::codes().into_iter().flat_map(|table| table.codes);
-    let mut known = CODES.iter().copied().chain(below);
+    let served = kodex_server::CODES.iter().copied();
+    let mut known = CODES.iter().copied().chain(served).chain(below);
     let (code, meaning) = known.find(|(known, _)| *known == code)?;
     Some(Meaning {
         code: code.to_owned(),

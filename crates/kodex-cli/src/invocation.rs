@@ -84,7 +84,7 @@ pub(crate) fn run(argv: Vec<OsString>) -> Exit {
         }
     };
     match chosen(&matches) {
-        Ok((row, below, globals)) => Invocation::new(globals).perform(row, below),
+        Ok((row, below, globals)) => Invocation::new(globals, row.stays).perform(row, below),
         Err(error) => {
             let _ = error.print();
             Exit::Usage
@@ -103,11 +103,14 @@ fn chosen(matches: &ArgMatches) -> Result<(&'static Row, &ArgMatches, Globals), 
 }
 
 impl Invocation {
-    fn new(globals: Globals) -> Self {
+    fn new(globals: Globals, stays: bool) -> Self {
         let stdout = Screen::new(&std::io::stdout(), globals.color);
         let stderr = Screen::new(&std::io::stderr(), globals.color);
         let environment = Environment::read();
-        render::log::install(globals.verbose, environment.log().as_deref(), stderr);
+        // One that stays says itself how its log is written.
+        if !stays {
+            render::log::install(globals.verbose, environment.log().as_deref(), stderr);
+        }
         Self {
             globals,
             environment,
@@ -124,10 +127,11 @@ impl Invocation {
     }
 
     fn perform(mut self, row: &Row, matches: &ArgMatches) -> Exit {
-        let tokio = match tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-        {
+        let mut tokio = match row.stays {
+            true => tokio::runtime::Builder::new_multi_thread(),
+            false => tokio::runtime::Builder::new_current_thread(),
+        };
+        let tokio = match tokio.enable_all().build() {
             Ok(tokio) => tokio,
             Err(error) => {
                 let text = format!("the event loop cannot be started: {error}");
@@ -145,10 +149,17 @@ impl Invocation {
 
     async fn work(&mut self, row: &Row, matches: &ArgMatches) -> Exit {
         let mut signals = Signals::listen();
-        let done = tokio::select! {
-            biased;
-            signal = signals.next() => Err(signal),
-            done = (row.run)(matches, self) => Ok(done),
+        let done = if row.stays {
+            let done = (row.run)(matches, self).await;
+            // What it was told was told to it.
+            signals = Signals::listen();
+            Ok(done)
+        } else {
+            tokio::select! {
+                biased;
+                signal = signals.next() => Err(signal),
+                done = (row.run)(matches, self) => Ok(done),
+            }
         };
         let exit = match done {
             Ok(Ok(exit)) => self.flush().err().unwrap_or(exit),

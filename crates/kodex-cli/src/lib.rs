@@ -19,6 +19,7 @@ mod args;
 mod codes;
 mod commands;
 mod config;
+mod daemon;
 mod environment;
 mod input;
 mod invocation;
@@ -40,6 +41,7 @@ pub use schemas::schemas;
 
 pub use args::command;
 pub use codes::CODES;
+pub use kodex_server::CODES as SERVER_CODES;
 
 use std::ffi::OsString;
 

@@ -33,6 +33,16 @@ impl Invocation {
         self.load(true).await
     }
 
+    /// Loads the plugins for a program that stays and may load them again.
+    pub(crate) async fn open_to_stay(&mut self) -> Result<Runtime, Problem> {
+        let ready = self.config()?;
+        let builder = self.builder(&ready, false)?;
+        let builder = ready.plugin_dirs.iter().fold(builder, Builder::plugin_dir);
+        let runtime = self.build(builder).await?;
+        self.mention_refused(&runtime.ledger());
+        Ok(runtime)
+    }
+
     async fn load(&mut self, retry_failures: bool) -> Result<Runtime, Problem> {
         let ready = self.config()?;
         let builder = self.builder(&ready, retry_failures)?;
@@ -183,7 +193,7 @@ impl Invocation {
     }
 
     /// One line, because whoever lists plugins did not ask for their mistakes.
-    fn mention_refused(&self, ledger: &[Record]) {
+    pub(crate) fn mention_refused(&self, ledger: &[Record]) {
         self.mention_whole(ledger);
         let n_refused = ledger
             .iter()

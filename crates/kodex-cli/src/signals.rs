@@ -7,6 +7,8 @@ pub(crate) struct Signals {
     listened: Vec<(u8, Signal)>,
 }
 
+/// Look at the plugins again; only programs that stay listen to it.
+pub(crate) const HANG_UP: u8 = 1;
 const INTERRUPT: u8 = 2;
 const TERMINATE: u8 = 15;
 
@@ -22,6 +24,16 @@ impl Signals {
         Self {
             listened: kinds.into_iter().filter_map(listen).collect(),
         }
+    }
+
+    /// The same with the request to look at the plugins again.
+    pub(crate) fn listen_for_reload() -> Self {
+        let mut signals = Self::listen();
+        let hang_up = signal(SignalKind::hangup()).ok();
+        signals
+            .listened
+            .extend(hang_up.map(|signal| (HANG_UP, signal)));
+        signals
     }
 
     /// The number of the next signal.

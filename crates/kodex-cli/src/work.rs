@@ -5,6 +5,7 @@
 use std::{ffi::OsString, path::PathBuf, sync::Arc};
 
 use kodex::{Builder, CommandDelivery, CommandLine, CommandRunner, FileDelivery};
+use kodex_server::WebhookDelivery;
 
 use crate::{
     config::{Program, Work},
@@ -34,6 +35,14 @@ pub(crate) fn wire(builder: Builder, work: &Work, environment: &Environment) -> 
     if let Some(folder) = &work.files {
         let files = FileDelivery::new(environment.cwd.join(folder));
         builder = builder.destination("file", Arc::new(files));
+    }
+    if let Some(webhook) = &work.webhook {
+        let delivery = WebhookDelivery::new(webhook.hosts.iter().cloned());
+        let delivery = match webhook.timeout {
+            Some(timeout) => delivery.with_timeout(timeout),
+            None => delivery,
+        };
+        builder = builder.destination("webhook", Arc::new(delivery));
     }
     builder
 }

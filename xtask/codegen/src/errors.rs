@@ -23,10 +23,15 @@ fn sections() -> Vec<Section> {
         "What `kodex` itself finds wrong: what was typed, files, configuration.",
         kodex_cli::CODES.to_vec(),
     );
+    let served = (
+        "The resident runtime",
+        "What `kodex serve` and its socket give, and the command line where it speaks to that socket.",
+        kodex_cli::SERVER_CODES.to_vec(),
+    );
     let below = kodex::codes()
         .into_iter()
         .map(|table| (table.title, table.about, table.codes));
-    std::iter::once(first).chain(below).collect()
+    [first, served].into_iter().chain(below).collect()
 }
 
 pub(crate) fn page() -> Page {
@@ -133,6 +138,7 @@ mod tests {
             "kodex",
             "kodex-backend",
             "kodex-cli",
+            "kodex-server",
             "kodex-plugin",
             "kodex-store",
         ] {

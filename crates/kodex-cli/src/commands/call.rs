@@ -1,13 +1,15 @@
 //! `kodex call`: calls a tool, or lists the tools.
 
 use kodex::{Runtime, ToolError};
+use kodex_server::wire::CallParams;
 use serde::Serialize;
 
 use crate::{
+    daemon::Daemon,
     input,
     invocation::Invocation,
     problem::{Exit, Problem},
-    render::{json, table},
+    render::{json, outcome, table},
     verb::Verb,
 };
 
@@ -24,6 +26,8 @@ pub(crate) struct Call {
         allow_negative_numbers = true
     )]
     input: String,
+    #[command(flatten)]
+    daemon: Daemon,
 }
 
 /// One tool in the JSON form.
@@ -42,6 +46,17 @@ impl Verb for Call {
     async fn run(self, invocation: &mut Invocation) -> Result<Exit, Problem> {
         let limits = invocation.config()?.guard.limits.clone();
         let input = input::json("--input", &self.input, &limits).await?;
+        if let Some(tool) = &self.tool {
+            let params = |like| CallParams {
+                tool: tool.clone(),
+                input: input.clone(),
+                like,
+            };
+            if let Some(answer) = self.daemon.ask("call", params, invocation).await? {
+                invocation.out = json::document(&answer)?;
+                return Ok(Exit::Fine);
+            }
+        }
         let runtime = invocation.open().await?;
         invocation.out = match &self.tool {
             None => listed(&runtime, invocation)?,
@@ -53,13 +68,9 @@ impl Verb for Call {
 
 fn refused(error: ToolError) -> Problem {
     let problem = Problem::failed(error.code(), error.to_string());
-    match error {
-        ToolError::Unknown {
-            similar: Some(similar),
-            ..
-        } => problem.help(format!("did you mean `{similar}`?")),
-        ToolError::Unknown { .. } => problem.help("`kodex call` without a name lists the tools"),
-        _ => problem,
+    match outcome::advice(&error) {
+        Some(hint) => problem.help(hint),
+        None => problem,
     }
 }
 

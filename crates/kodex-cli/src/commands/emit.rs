@@ -1,8 +1,10 @@
 //! `kodex emit`: calls a hook and prints what every plugin replies.
 
 use kodex::{Combine, DispatchOptions};
+use kodex_server::wire::EmitParams;
 
 use crate::{
+    daemon::Daemon,
     input,
     invocation::Invocation,
     problem::{Exit, Problem},
@@ -33,6 +35,8 @@ pub(crate) struct Emit {
     /// Ask only the plugins that offer this
     #[arg(long, value_name = "NAME")]
     capability: Option<String>,
+    #[command(flatten)]
+    daemon: Daemon,
 }
 
 impl Verb for Emit {
@@ -41,6 +45,18 @@ impl Verb for Emit {
     async fn run(self, invocation: &mut Invocation) -> Result<Exit, Problem> {
         let limits = invocation.config()?.guard.limits.clone();
         let payload = input::json("--payload", &self.payload, &limits).await?;
+        let params = |like| EmitParams {
+            hook: self.hook.clone(),
+            payload: payload.clone(),
+            fail_fast: self.fail_fast,
+            capability: self.capability.clone(),
+            outcome: self.outcome,
+            like,
+        };
+        if let Some(answer) = self.daemon.ask("emit", params, invocation).await? {
+            invocation.out = json::document(&answer)?;
+            return Ok(Exit::Fine);
+        }
         let runtime = invocation.open().await?;
         let options = DispatchOptions {
             fail_fast: self.fail_fast,

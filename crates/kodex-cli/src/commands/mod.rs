@@ -14,10 +14,13 @@ pub(crate) mod heartbeat;
 pub(crate) mod list;
 pub(crate) mod man;
 pub(crate) mod permissions;
+pub(crate) mod reload;
 pub(crate) mod report;
 pub(crate) mod runs;
 pub(crate) mod scaffold;
+pub(crate) mod serve;
 pub(crate) mod state;
+pub(crate) mod status;
 pub(crate) mod store;
 pub(crate) mod upgrade;
 
@@ -36,6 +39,9 @@ pub(crate) const VERBS: &[Row] = &[
     row::<upgrade::Upgrade>(),
     row::<state::State>(),
     row::<store::Store>(),
+    row::<serve::Serve>(),
+    row::<status::Status>(),
+    row::<reload::Reload>(),
     row::<heartbeat::Heartbeat>(),
     row::<runs::Runs>(),
     row::<scaffold::Scaffold>(),

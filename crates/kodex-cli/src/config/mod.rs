@@ -15,4 +15,4 @@ mod work;
 mod tests;
 
 pub(crate) use ready::{Ready, tidy};
-pub(crate) use work::{LogFormat, Program, Serve, Work, address};
+pub(crate) use work::{LogFormat, Program, Work, address};

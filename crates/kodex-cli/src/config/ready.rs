@@ -2,12 +2,14 @@
 
 use std::{
     collections::BTreeMap,
+    fmt::Write as _,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use kodex::{Diagnostic, GuardSettings, Json, PluginSettings};
 use serde_json::Map;
+use sha2::{Digest as _, Sha256};
 
 use super::{
     file::{self, Layer},
@@ -185,6 +187,48 @@ impl Ready {
         if let Some(python) = &globals.python {
             self.interpreter = Some(python.clone());
         }
+    }
+
+    /// A digest of everything that decides which plugins there are and what they may use: two runtimes with
+    /// the same one answer the same way. How the resident one is served is no part of it.
+    pub(crate) fn digest(&self, cwd: &Path) -> String {
+        let folders: Vec<_> = self
+            .plugin_dirs
+            .iter()
+            .map(|folder| tidy(&cwd.join(folder)))
+            .collect();
+        let store = self
+            .store
+            .as_deref()
+            .map(|place| match place.strip_prefix("sqlite:") {
+                Some(folder) => format!("sqlite:{}", tidy(&cwd.join(folder)).display()),
+                None => place.to_owned(),
+            });
+        let interpreter = &self.interpreter;
+        let (strict, context, plugins) = (self.strict, &self.context, &self.plugins);
+        let python = (interpreter, self.entry_points, self.inspect_timeout);
+        let kept = (store, self.store_settings, &self.guard, &self.work);
+        let version = env!("CARGO_PKG_VERSION");
+        let all =
+            format!("{version:?}{folders:?}{strict:?}{context:?}{plugins:?}{python:?}{kept:?}");
+        Sha256::digest(all)
+            .iter()
+            .fold(String::new(), |mut hex, byte| {
+                // Writing to a String does not fail.
+                let _ = write!(hex, "{byte:02x}");
+                hex
+            })
+    }
+
+    /// The socket of the resident runtime.
+    pub(crate) fn socket(&self, cwd: &Path) -> Option<PathBuf> {
+        let usual = || {
+            self.run_folder
+                .as_ref()
+                .map(|folder| folder.join("kodex.sock"))
+        };
+        let socket = self.serve.socket.clone().or_else(usual);
+        socket.map(|socket| cwd.join(socket))
     }
 
     /// Where new plugins are written.

@@ -9,6 +9,7 @@ use std::{
 };
 
 use kodex::{HeartbeatSettings, WorkSettings, store::queue::LEASE_MS};
+use kodex_server::AllowedHost;
 use serde::{Deserialize, Deserializer, de};
 
 use super::{
@@ -78,6 +79,14 @@ pub(super) struct RawProgram {
 pub(super) struct RawDestinations {
     command: BTreeMap<String, RawProgram>,
     file: Option<RawFiles>,
+    webhook: Option<RawWebhook>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+struct RawWebhook {
+    hosts: Vec<Host>,
+    timeout: Option<Span>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -130,6 +139,17 @@ impl<'de> Deserialize<'de> for Lease {
     }
 }
 
+/// A host that answers may be sent to.
+#[derive(Debug, Clone)]
+struct Host(AllowedHost);
+
+impl<'de> Deserialize<'de> for Host {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map(Self).map_err(de::Error::custom)
+    }
+}
+
 /// An address with a port.
 #[derive(Debug, Clone, Copy)]
 struct Address(SocketAddr);
@@ -164,6 +184,15 @@ pub(crate) struct Work {
     pub(crate) commands: BTreeMap<String, Program>,
     /// Where answers become files.
     pub(crate) files: Option<PathBuf>,
+    /// Where answers may be sent over HTTP.
+    pub(crate) webhook: Option<Webhook>,
+}
+
+/// Where answers may be sent over HTTP, and how long that may take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Webhook {
+    pub(crate) hosts: Vec<AllowedHost>,
+    pub(crate) timeout: Option<Duration>,
 }
 
 /// A program of the user's.
@@ -199,6 +228,7 @@ impl Default for Work {
             runner: None,
             commands: BTreeMap::new(),
             files: None,
+            webhook: None,
         }
     }
 }
@@ -263,6 +293,12 @@ impl Work {
             .extend(commands.map(|(name, raw)| (name, raw.ready(base, DELIVERY_TIMEOUT))));
         if let Some(files) = destinations.file {
             self.files = Some(base.join(files.folder));
+        }
+        if let Some(webhook) = destinations.webhook {
+            self.webhook = Some(Webhook {
+                hosts: webhook.hosts.into_iter().map(|Host(host)| host).collect(),
+                timeout: webhook.timeout.map(|Span(timeout)| timeout),
+            });
         }
     }
 }
