@@ -110,6 +110,10 @@ impl Invocation {
             None => builder,
         };
         let builder = work::wire(builder, &ready.work, &self.environment);
+        let builder = match ready.has_scheduler() {
+            true => builder.native(scheduler()?),
+            false => builder,
+        };
         let settings = ready.plugins.iter();
         Ok(settings.fold(builder, |builder, (name, said)| {
             builder.plugin_settings(name, said.clone())
@@ -205,4 +209,11 @@ impl Invocation {
             eprintln!("{note}: {n_refused} {plugins} could not be loaded; see `kodex doctor`");
         }
     }
+}
+
+/// The scheduler, which is an ordinary plugin that this program brings along.
+fn scheduler() -> Result<Arc<dyn kodex::Plugin>, Problem> {
+    let plugin = kodex_scheduler::SchedulerPlugin::new();
+    let plugin = plugin.map_err(|error| Problem::failed("internal", error.to_string()))?;
+    Ok(Arc::new(plugin))
 }

@@ -18,6 +18,7 @@ pub(crate) mod reload;
 pub(crate) mod report;
 pub(crate) mod runs;
 pub(crate) mod scaffold;
+pub(crate) mod schedule;
 pub(crate) mod serve;
 pub(crate) mod state;
 pub(crate) mod status;
@@ -39,6 +40,7 @@ pub(crate) const VERBS: &[Row] = &[
     row::<upgrade::Upgrade>(),
     row::<state::State>(),
     row::<store::Store>(),
+    row::<schedule::Schedule>(),
     row::<serve::Serve>(),
     row::<status::Status>(),
     row::<reload::Reload>(),

@@ -46,6 +46,12 @@ pub(crate) struct Ready {
 }
 
 impl Ready {
+    /// Whether the scheduler is wanted: it is there when the configuration speaks of it.
+    pub(crate) fn has_scheduler(&self) -> bool {
+        let said = self.plugins.get(kodex_scheduler::NAME);
+        said.is_some_and(|said| said.enabled)
+    }
+
     /// Reads the files that are there and lays the flags over them.
     ///
     /// # Errors

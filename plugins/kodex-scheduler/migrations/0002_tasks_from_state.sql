@@ -1,0 +1,2 @@
+-- kodex: code
+-- Tasks that an earlier version kept as values under the keys `task/...` move into the table.

@@ -1,0 +1,98 @@
+//! What the report counts and lists.
+
+use kodex_plugin::HostError;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{Found, Tables};
+use crate::{claim, moment::Ms, run::RunState};
+
+/// The numbers of the report.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Active tasks.
+    pub active: i64,
+    /// Paused tasks.
+    pub paused: i64,
+    /// Blocked tasks.
+    pub blocked: i64,
+    /// Active tasks that want to be looked at.
+    pub due: i64,
+    /// Runs that are not over.
+    pub running: i64,
+    /// Rows whose records do not read.
+    pub malformed: i64,
+}
+
+/// Rows of the report.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Listed {
+    /// The next tasks.
+    pub upcoming: Vec<Found>,
+    /// The blocked tasks that changed last.
+    pub blocked: Vec<Found>,
+    /// The runs that were claimed last.
+    pub running: Vec<claim::Row>,
+}
+
+#[derive(Deserialize)]
+struct Number {
+    name: String,
+    n: i64,
+}
+
+impl Tables<'_> {
+    /// Counts everything in one statement.
+    ///
+    /// # Errors
+    /// As every statement.
+    pub async fn counts(&self, now_ms: Ms) -> Result<Counts, HostError> {
+        let sql = "SELECT status AS name, COUNT(*) AS n FROM tasks GROUP BY status \
+             UNION ALL SELECT 'due', COUNT(*) FROM tasks WHERE attend_at_ms <= ? \
+             UNION ALL SELECT 'running', COUNT(*) FROM runs WHERE status IN ('pending', 'running') \
+             UNION ALL SELECT 'malformed', COUNT(*) FROM tasks WHERE malformed_at_ms IS NOT NULL \
+             UNION ALL SELECT 'malformed', COUNT(*) FROM runs WHERE malformed_at_ms IS NOT NULL";
+        let rows: Vec<Number> = self.0.query(sql, json!([now_ms])).await?.to()?;
+        let mut counts = Counts::default();
+        for Number { name, n } in rows {
+            match name.as_str() {
+                "active" => counts.active += n,
+                "paused" => counts.paused += n,
+                "blocked" => counts.blocked += n,
+                "due" => counts.due += n,
+                "running" => counts.running += n,
+                "malformed" => counts.malformed += n,
+                _ => {}
+            }
+        }
+        Ok(counts)
+    }
+
+    /// The rows of the report, at most `limit` of each kind.
+    ///
+    /// # Errors
+    /// As every statement.
+    pub async fn listed(&self, now_ms: Ms, limit: usize) -> Result<Listed, HostError> {
+        Ok(Listed {
+            upcoming: self.due(Ms::MAX, limit).await?,
+            blocked: self.by_status("blocked", limit).await?,
+            running: self.latest_open(now_ms, limit).await?,
+        })
+    }
+
+    async fn by_status(&self, status: &str, limit: usize) -> Result<Vec<Found>, HostError> {
+        let sql = "SELECT id FROM tasks WHERE status = ? ORDER BY created_at_ms DESC, id LIMIT ?";
+        let ids = self.ids(sql, json!([status, limit])).await?;
+        let ids: Vec<_> = ids.iter().map(String::as_str).collect();
+        self.tasks_of(&ids).await
+    }
+
+    async fn latest_open(&self, now_ms: Ms, limit: usize) -> Result<Vec<claim::Row>, HostError> {
+        let mut rows = self.open_runs(RunState::Running, now_ms, limit).await?;
+        rows.extend(self.open_runs(RunState::Pending, now_ms, limit).await?);
+        let claimed = |row: &claim::Row| row.run.as_ref().map_or(0, |run| run.claimed_at_ms);
+        rows.sort_by_key(|row| std::cmp::Reverse(claimed(row)));
+        rows.truncate(limit);
+        Ok(rows)
+    }
+}

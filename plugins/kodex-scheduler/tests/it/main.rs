@@ -1,0 +1,9 @@
+//! The scheduler over a real database, with agent runs that the test decides about.
+
+mod beats;
+mod model;
+mod people;
+mod report;
+mod steps;
+mod tools;
+mod world;
