@@ -18,7 +18,7 @@ use crate::{
 /// Make, show and change scheduled tasks
 ///
 /// The plugin kodex-scheduler keeps them. It is there when the configuration has a table
-/// [plugins.kodex-scheduler]; `kodex upgrade` makes its tables.
+/// [plugin.kodex-scheduler]; `kodex upgrade` makes its tables.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Schedule {
     #[command(subcommand)]
@@ -383,7 +383,7 @@ async fn ask(
     if !invocation.config()?.has_scheduler() {
         let text = "the scheduler is not among the plugins";
         return Err(Problem::usage("schedule.disabled", text)
-            .help("write a table [plugins.kodex-scheduler] into .kodex/config.toml, then run `kodex upgrade` once"));
+            .help("write a table [plugin.kodex-scheduler] into .kodex/config.toml, then run `kodex upgrade` once"));
     }
     let runtime = invocation.open().await?;
     let outcome = runtime.emit(hook, Json::from(params)).await;
