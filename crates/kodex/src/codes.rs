@@ -43,6 +43,11 @@ pub fn codes() -> Vec<CodeTable> {
             RUNTIME,
         ),
         table(
+            "Durable work",
+            "What is wrong with a wish for a run or a job, and why one waits or has ended.",
+            WORK,
+        ),
+        table(
             "Manifests",
             "Findings while a manifest is read.",
             kodex_plugin::manifest::CODES,
@@ -343,6 +348,142 @@ const RUNTIME: &[(&str, &str)] = &[
     ),
 ];
 
+/// Codes of durable work, and why runs and jobs ended, sorted.
+const WORK: &[(&str, &str)] = &[
+    (
+        "agent.invalid",
+        "A wish for an agent run has a field that breaks its rule; nothing was stored. The message names the field and the rule.",
+    ),
+    (
+        "agent.queue_full",
+        "Too many agent runs of the plugin are unfinished. Ask again when some are done, or raise `work.n_waiting`.",
+    ),
+    (
+        "agent.too_many",
+        "One heartbeat or job asked for more than 25 agent runs. Ask for the others in the next one.",
+    ),
+    (
+        "attempts_exhausted",
+        "A run or job failed in all its attempts. The message is that of the last one; mend it and retry with `kodex runs retry`.",
+    ),
+    (
+        "cancelled",
+        "A run or job ended because somebody asked for it. Nothing has to be done.",
+    ),
+    (
+        "expired",
+        "A run or job was not finished within its age. Look why it waited; `work.run_age` and `work.job_age` say how long it may take.",
+    ),
+    (
+        "job.params",
+        "The call of a job has no form in JSON. Only a bug does that; report what the message says.",
+    ),
+    (
+        "job.queue_full",
+        "Too many jobs of the plugin are unfinished. Ask again when some are done, or raise `work.n_waiting`.",
+    ),
+    (
+        "job.session",
+        "The session that a job is about cannot be loaded yet; the job is tried again. The message says why.",
+    ),
+    (
+        "job.unknown",
+        "The plugin wants a job that it has no hook for. Declare the hook `job.` with the job's name.",
+    ),
+    (
+        "job.unregistered",
+        "The plugin of a job is not loaded here or no longer has its hook; the job is tried again. Load the plugin, or cancel the job.",
+    ),
+    (
+        "lease_ran_out",
+        "The process that was at a run or job stopped or was cut off; it is tried again. Nothing has to be done unless it happens often.",
+    ),
+    (
+        "malformed",
+        "A stored run or job cannot be read, so it was given up. It was written by another version or by hand.",
+    ),
+    (
+        "poison",
+        "A run or job took its process down with it too often, so it was given up. Mend what crashes and retry it.",
+    ),
+    (
+        "run.blocked",
+        "The agent cannot go on until somebody changes something. Do what the message says, then retry the run.",
+    ),
+    (
+        "run.checkpoint",
+        "The agent left more for its next slice than is kept. Keep a position in the checkpoint, not the data.",
+    ),
+    (
+        "run.command",
+        "The program that executes agent runs cannot be started. Correct `command` under `[runner]`.",
+    ),
+    (
+        "run.deadline",
+        "The agent did not finish in time and was ended. Ask for less, or raise `timeout` under `[runner]`.",
+    ),
+    (
+        "run.delivery",
+        "The answer of a run could not be brought to its destination. The message says why; a passing trouble is tried again.",
+    ),
+    (
+        "run.destination",
+        "This node knows no destination of the run's kind; the run is tried again. Configure the destination here, or let another node take it.",
+    ),
+    (
+        "run.exit",
+        "The agent ended with an error. The message has the end of what it wrote.",
+    ),
+    (
+        "run.failed",
+        "The agent said that it failed. The message is its own.",
+    ),
+    (
+        "run.flood",
+        "The agent wrote more than is read and was ended. Make it write less.",
+    ),
+    (
+        "run.folder",
+        "The folder of a run cannot be made or filled; the run is tried again. Look at the space and permissions of the folder for temporary files.",
+    ),
+    (
+        "run.no_runner",
+        "No agent is configured that could execute runs. Set `command` under `[runner]`, or call `Builder::runner`, and retry the run.",
+    ),
+    (
+        "run.panicked",
+        "The embedder's runner panicked; the run is tried again. Mend the runner.",
+    ),
+    (
+        "run.result",
+        "The agent's result file cannot be read. Write it as the guide to durable work says.",
+    ),
+    (
+        "run.try_again",
+        "The agent asked to be tried again later. Nothing has to be done.",
+    ),
+    (
+        "ticket.ended",
+        "A plugin used the right of a heartbeat or job that is over, or of another plugin; nothing was stored. Ask inside the call, and await the answer there.",
+    ),
+    (
+        "ticket.no_job",
+        "A plugin recorded an effect in a heartbeat. Effects belong to jobs.",
+    ),
+    (
+        "work.session",
+        "A session was named without its conversation or its own name; nothing was stored. Only an embedder does that.",
+    ),
+    (
+        "work.state",
+        "A run or job is in a state in which this cannot be done. The message says what can.",
+    ),
+    (
+        "work.unknown",
+        "There is no such run or job. `kodex runs list` shows those that there are.",
+    ),
+];
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -351,7 +492,9 @@ mod tests {
 
     #[test]
     fn the_table_is_sorted_and_no_code_means_two_things() {
-        assert!(RUNTIME.windows(2).all(|pair| pair[0].0 < pair[1].0));
+        for table in [RUNTIME, WORK] {
+            assert!(table.windows(2).all(|pair| pair[0].0 < pair[1].0));
+        }
         let mut seen = BTreeSet::new();
         for (code, meaning) in codes().into_iter().flat_map(|table| table.codes) {
             assert!(seen.insert(code), "{code} stands in two tables");

@@ -81,13 +81,21 @@ mod tests {
     }
 
     /// Texts of the sources that have the form of a code and are none.
-    const OTHERS: &[&str] = &["json.decoder", "kodex.plugins", "kodex.state"];
+    const OTHERS: &[&str] = &[
+        "heartbeat.last",
+        "json.decoder",
+        "kodex.agent",
+        "kodex.jobs",
+        "kodex.plugins",
+        "kodex.state",
+        "session.completed",
+    ];
     /// Endings of the files that the sources name.
     const ENDINGS: &[&str] = &[
         "cfg", "db", "jq", "json", "md", "mjs", "py", "sh", "sql", "toml", "ts", "txt",
     ];
     /// What stands in for the host in tests of plugins.
-    const STANDINS: &[&str] = &["testing.py", "_fake_db.py", "tests.rs"];
+    const STANDINS: &[&str] = &["testing.py", "_fake_db.py", "_fake_work.py", "tests.rs"];
 
     /// Names of hooks and of files have the same form.
     fn is_other(text: &str) -> bool {
