@@ -396,6 +396,8 @@ class State {
    * @returns {Promise<boolean>}
    */
   async compareAndSwap(key, value, options) {
+    // A version in the place of the options would be a write without a condition.
+    if (!Number.isInteger(options?.version)) throw new TypeError("compareAndSwap needs { version }, a whole number");
     return (await this.#write(key, value, options)).done;
   }
 

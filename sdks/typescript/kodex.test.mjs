@@ -237,6 +237,7 @@ test("values", async () => {
     assert.equal(await state.get("none"), undefined);
     assert.equal(await state.entry("none"), undefined);
     assert.equal(await state.compareAndSwap("k", 1, { version: first }), false);
+    await assert.rejects(state.compareAndSwap("k", 1, first), /needs \{ version \}/);
     assert.equal(await state.setIfAbsent("k", 1), false);
     assert.deepEqual(await state.entry("k"), { value: { a: "ü" }, version: second, expiresAt: undefined });
     assert.equal(await state.delete("k", { version: first }), false);
