@@ -14,7 +14,7 @@ use crate::{
         Added, Cancelled, Claim, Claimed, Count, Effect, End, Filter, Job, JobLease, LogLine,
         LoggedLine, NewJob, Recover, Recovered, Renewed,
     },
-    state::{Entry, Key, Lease, Write, Written},
+    state::{Adopted, Entry, Key, Lease, Numbers, Write, Written},
 };
 
 type Open = Box<dyn Fn() -> Work<'static, Arc<dyn Store>> + Send + Sync>;
@@ -82,6 +82,23 @@ impl Store for LazyStore {
 
     fn queue(&self) -> &dyn Queue {
         self
+    }
+
+    fn leases<'a>(
+        &'a self,
+        plugin: &'a PluginName,
+        after: Option<&'a str>,
+        limit: usize,
+    ) -> Work<'a, Vec<Lease>> {
+        Box::pin(async move { self.store().await?.leases(plugin, after, limit).await })
+    }
+
+    fn numbers<'a>(&'a self, plugin: &'a PluginName) -> Work<'a, Numbers> {
+        Box::pin(async move { self.store().await?.numbers(plugin).await })
+    }
+
+    fn adopt<'a>(&'a self, plugin: &'a PluginName, adopted: &'a Adopted<'a>) -> Work<'a, ()> {
+        Box::pin(async move { self.store().await?.adopt(plugin, adopted).await })
     }
 
     fn plugins(&self) -> Work<'_, Vec<PluginName>> {

@@ -68,6 +68,26 @@ pub struct Entry {
     pub expires_at_ms: Option<u64>,
 }
 
+/// How far the numbers of a plugin's values and locks have come. None is ever given again.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Numbers {
+    /// The highest version that a value had.
+    pub last_version: u64,
+    /// The highest fencing token.
+    pub last_token: u64,
+}
+
+/// What a plugin had in another store, to be kept here as it was there.
+#[derive(Debug, Clone, Copy)]
+pub struct Adopted<'a> {
+    /// Values under their keys, with the versions and ends that they have.
+    pub values: &'a [(String, Entry)],
+    /// Locks, held or not, with their tokens.
+    pub leases: &'a [Lease],
+    /// What later versions and tokens must be above.
+    pub numbers: Numbers,
+}
+
 /// A key in a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Key {

@@ -4,7 +4,10 @@ use std::{future::Future, pin::Pin, sync::Arc};
 
 use kodex_plugin::PluginName;
 
-use crate::{Bounds, Column, Ledger, Queue, Rows, State, Statement, StoreError};
+use crate::{
+    Bounds, Column, Ledger, Queue, Rows, State, Statement, StoreError,
+    state::{Adopted, Lease, Numbers},
+};
 
 /// A pending answer of the store. Dropping it cancels what has not happened yet: a statement that is
 /// running in the engine is stopped there.
@@ -66,6 +69,21 @@ pub trait Store: Send + Sync + 'static {
 
     /// Durable work.
     fn queue(&self) -> &dyn Queue;
+
+    /// The plugin's locks that come after `after` in byte order, held or not; at most `limit`.
+    fn leases<'a>(
+        &'a self,
+        plugin: &'a PluginName,
+        after: Option<&'a str>,
+        limit: usize,
+    ) -> Work<'a, Vec<Lease>>;
+
+    /// How far the numbers of the plugin's values and locks have come.
+    fn numbers<'a>(&'a self, plugin: &'a PluginName) -> Work<'a, Numbers>;
+
+    /// Keeps what a plugin had in another store, all or nothing. Done again it changes nothing; numbers
+    /// of this store that are higher stay.
+    fn adopt<'a>(&'a self, plugin: &'a PluginName, adopted: &'a Adopted<'a>) -> Work<'a, ()>;
 
     /// Every plugin that has a namespace or state here, in byte order.
     fn plugins(&self) -> Work<'_, Vec<PluginName>>;

@@ -6,6 +6,7 @@
 //!
 //! What is not kept apart: the catalogs show every role the names of all schemas, tables and roles.
 
+mod adopt;
 mod answer;
 mod check;
 mod cursor;
@@ -49,7 +50,10 @@ use self::{
     state::PgState,
     tasks::Tasks,
 };
-use crate::{Access, Engine, Finding, Ledger, Namespace, State, Store, StoreError, Table, Work};
+use crate::{
+    Access, Engine, Finding, Ledger, Namespace, State, Store, StoreError, Table, Work,
+    state::{Adopted, Lease, Numbers},
+};
 
 /// How often idle connections are looked for.
 const LOOK: Duration = Duration::from_secs(15);
@@ -538,6 +542,23 @@ impl Store for PgStore {
 
     fn queue(&self) -> &dyn crate::Queue {
         &self.queue
+    }
+
+    fn leases<'a>(
+        &'a self,
+        plugin: &'a PluginName,
+        after: Option<&'a str>,
+        limit: usize,
+    ) -> Work<'a, Vec<Lease>> {
+        Box::pin(adopt::leases(&self.inner, plugin, after, limit))
+    }
+
+    fn numbers<'a>(&'a self, plugin: &'a PluginName) -> Work<'a, Numbers> {
+        Box::pin(adopt::numbers(&self.inner, plugin))
+    }
+
+    fn adopt<'a>(&'a self, plugin: &'a PluginName, adopted: &'a Adopted<'a>) -> Work<'a, ()> {
+        Box::pin(adopt::adopt(&self.inner, plugin, adopted))
     }
 
     fn plugins(&self) -> Work<'_, Vec<PluginName>> {

@@ -12,6 +12,7 @@
 //! last ones before a power failure may be lost, never half of one (`synchronous = NORMAL`). Ledger, schema
 //! and renames reach the disk before they are reported (`FULL`); [`SqliteOptions::full_sync`] asks that of all.
 
+mod adopt;
 mod backup;
 mod check;
 mod cursor;

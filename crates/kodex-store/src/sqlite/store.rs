@@ -16,7 +16,7 @@ use kodex_plugin::{Clock, PluginName};
 use rusqlite::Connection;
 
 use super::{
-    check, error,
+    adopt, check, error,
     file::File,
     group::Group,
     ledger::Ledgers,
@@ -32,6 +32,7 @@ use super::{
 use crate::{
     Access, Engine, Finding, Ledger, Namespace, State, Store, StoreError, Table, Work,
     journal::checksum,
+    state::{Adopted, Lease, Numbers},
 };
 
 /// The store's own file.
@@ -263,6 +264,23 @@ impl Store for SqliteStore {
 
     fn queue(&self) -> &dyn crate::Queue {
         &self.jobs
+    }
+
+    fn leases<'a>(
+        &'a self,
+        plugin: &'a PluginName,
+        after: Option<&'a str>,
+        limit: usize,
+    ) -> Work<'a, Vec<Lease>> {
+        Box::pin(adopt::leases(&self.inner.store, plugin, after, limit))
+    }
+
+    fn numbers<'a>(&'a self, plugin: &'a PluginName) -> Work<'a, Numbers> {
+        Box::pin(adopt::numbers(&self.inner.store, plugin))
+    }
+
+    fn adopt<'a>(&'a self, plugin: &'a PluginName, adopted: &'a Adopted<'a>) -> Work<'a, ()> {
+        Box::pin(adopt::adopt(&self.inner.store, plugin, adopted))
     }
 
     fn plugins(&self) -> Work<'_, Vec<PluginName>> {

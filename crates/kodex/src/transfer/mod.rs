@@ -12,9 +12,8 @@ use kodex_plugin::PluginName;
 use kodex_store::{
     Access, Store, StoreError,
     journal::{self, Problem, StepKind},
-    state::{OnlyIf, PAGE, Write},
+    state::{Adopted, Entry, Numbers, OnlyIf, PAGE, Write},
 };
-use serde_json::value::RawValue;
 
 use crate::{Runtime, journal::Journal};
 
@@ -163,18 +162,22 @@ impl Runtime {
             });
         }
         let owner = crate::load::own_name();
-        let plugins: Vec<_> = from
-            .plugins()
-            .await?
-            .into_iter()
-            .filter(|plugin| *plugin != owner)
-            .collect();
+        let mut plugins = from.plugins().await?;
+        // One that has locks alone, or had values, is not listed; its numbers go on all the same.
+        for slot in &self.current().catalog.slots {
+            if !plugins.contains(&slot.name)
+                && from.numbers(&slot.name).await? != Numbers::default()
+            {
+                plugins.push(slot.name.clone());
+            }
+        }
+        plugins.retain(|plugin| *plugin != owner);
+        plugins.sort();
         let journals = self.journals(from, to, &plugins).await?;
         mark(from, to, &owner).await?;
         let mut done = Vec::new();
         for (plugin, steps) in plugins.iter().zip(journals) {
-            let now_ms = self.shared().clock.unix_ms();
-            done.push(one(from, to, plugin, steps, now_ms, watch).await?);
+            done.push(one(from, to, plugin, steps, watch).await?);
         }
         let unmark = Write {
             key: MARK,
@@ -289,7 +292,6 @@ async fn one(
     to: &dyn Store,
     plugin: &PluginName,
     steps: Vec<kodex_store::Step>,
-    now_ms: u64,
     watch: &(dyn Fn(&str, &str, u64) + Send + Sync),
 ) -> Result<PluginTransferred, TransferError> {
     let known = to.ledger().applied(plugin).await?;
@@ -317,7 +319,7 @@ async fn one(
         };
         tables = copy.all(from.tables(plugin).await?, &there).await?;
     }
-    let n_keys = values(from, to, plugin, now_ms).await?;
+    let n_keys = values(from, to, plugin).await?;
     Ok(PluginTransferred {
         plugin: plugin.to_string(),
         n_steps: steps.len(),
@@ -326,52 +328,97 @@ async fn one(
     })
 }
 
-/// Copies the values by key; times to live go on from what is left of them.
+/// Copies values and locks with the numbers they have, and compares.
 async fn values(
     from: &dyn Store,
     to: &dyn Store,
     plugin: &PluginName,
-    now_ms: u64,
 ) -> Result<usize, TransferError> {
+    // The highest number goes first: whatever interrupts this, none is given twice.
+    let numbers = from.numbers(plugin).await?;
     let mut n_keys = 0;
     let mut after: Option<String> = None;
     loop {
-        let page = from
-            .state()
-            .list(plugin, "", after.as_deref(), PAGE)
-            .await?;
+        let state = from.state();
+        let page = state.list(plugin, "", after.as_deref(), PAGE).await?;
+        let mut values = Vec::with_capacity(page.len());
         for found in &page {
-            let Some(entry) = from.state().read(plugin, &found.key).await? else {
-                continue;
-            };
-            // A value about to expire keeps one millisecond.
-            let ttl_ms = entry
-                .expires_at_ms
-                .map(|at| at.saturating_sub(now_ms).max(1));
-            let value: &RawValue = &entry.value;
-            let write = Write {
-                key: &found.key,
-                value: Some(value),
-                ttl_ms,
-                only_if: OnlyIf::Always,
-                under: None,
-            };
-            to.state().write(plugin, &write).await?;
-            let arrived = to.state().read(plugin, &found.key).await?;
-            if ttl_ms.is_none()
-                && arrived.is_none_or(|arrived| !canon::same_json(arrived.value.get(), value.get()))
-            {
-                return Err(TransferError::Differs {
-                    plugin: plugin.to_string(),
-                    table: "state".to_owned(),
-                    problem: format!("the value of {:?} did not arrive", found.key),
-                });
+            // One that has expired since is gone on both sides.
+            if let Some(entry) = state.read(plugin, &found.key).await? {
+                values.push((found.key.clone(), entry));
             }
-            n_keys += 1;
         }
+        let adopted = Adopted {
+            values: &values,
+            leases: &[],
+            numbers,
+        };
+        to.adopt(plugin, &adopted).await?;
+        for (key, entry) in &values {
+            arrived(to, plugin, key, entry).await?;
+        }
+        n_keys += values.len();
         match page.last() {
             Some(last) if page.len() == PAGE => after = Some(last.key.clone()),
-            _ => return Ok(n_keys),
+            _ => break,
+        }
+    }
+    locks(from, to, plugin, numbers).await?;
+    Ok(n_keys)
+}
+
+async fn arrived(
+    to: &dyn Store,
+    plugin: &PluginName,
+    key: &str,
+    sent: &Entry,
+) -> Result<(), TransferError> {
+    let arrived = to.state().read(plugin, key).await?;
+    let is_same = match arrived {
+        Some(arrived) => {
+            arrived.version == sent.version
+                && canon::same_json(arrived.value.get(), sent.value.get())
+        }
+        // It may have expired on the way.
+        None => sent.expires_at_ms.is_some(),
+    };
+    if is_same {
+        return Ok(());
+    }
+    Err(TransferError::Differs {
+        plugin: plugin.to_string(),
+        table: "state".to_owned(),
+        problem: format!("the value of {key:?} did not arrive"),
+    })
+}
+
+/// Copies the locks, those that nobody holds too: their tokens must not be given again.
+async fn locks(
+    from: &dyn Store,
+    to: &dyn Store,
+    plugin: &PluginName,
+    numbers: Numbers,
+) -> Result<(), TransferError> {
+    let mut after: Option<String> = None;
+    loop {
+        let leases = from.leases(plugin, after.as_deref(), PAGE).await?;
+        let adopted = Adopted {
+            values: &[],
+            leases: &leases,
+            numbers,
+        };
+        to.adopt(plugin, &adopted).await?;
+        let there = to.leases(plugin, after.as_deref(), leases.len()).await?;
+        if there != leases {
+            return Err(TransferError::Differs {
+                plugin: plugin.to_string(),
+                table: "locks".to_owned(),
+                problem: "the locks are not the same on both sides".to_owned(),
+            });
+        }
+        match leases.last() {
+            Some(last) if leases.len() == PAGE => after = Some(last.key.clone()),
+            _ => return Ok(()),
         }
     }
 }

@@ -12,7 +12,7 @@ use kodex::{
         Access, Applied, Engine, Finding, Ledger, Namespace, State, Step, Store, StoreError, Table,
         Work,
         journal::Progress,
-        state::{Entry, Key, Lease, Write, Written},
+        state::{Adopted, Entry, Key, Lease, Numbers, Write, Written},
     },
 };
 use serde_json::json;
@@ -88,6 +88,20 @@ impl Store for Faulty {
         self.inner.queue()
     }
 
+    fn leases<'a>(
+        &'a self,
+        plugin: &'a PluginName,
+        after: Option<&'a str>,
+        limit: usize,
+    ) -> Work<'a, Vec<Lease>> {
+        self.pass(self.inner.leases(plugin, after, limit))
+    }
+    fn numbers<'a>(&'a self, plugin: &'a PluginName) -> Work<'a, Numbers> {
+        self.pass(self.inner.numbers(plugin))
+    }
+    fn adopt<'a>(&'a self, plugin: &'a PluginName, adopted: &'a Adopted<'a>) -> Work<'a, ()> {
+        self.pass(self.inner.adopt(plugin, adopted))
+    }
     fn plugins(&self) -> Work<'_, Vec<PluginName>> {
         self.pass(self.inner.plugins())
     }

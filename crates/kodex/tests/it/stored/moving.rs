@@ -119,6 +119,71 @@ async fn kodex_counts(runtime: &Runtime) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn versions_and_tokens_go_on_where_they_were() {
+    for nth in 0..stores().await.all.len() {
+        let (sources, targets) = (stores().await, stores().await);
+        let from = &sources.all[nth];
+        let source = filled(from).await;
+        let idle = Arc::new(Asking::new("idle", &[]));
+        let other = runtime(Some(from), [idle.clone()]).await;
+        let state = async |runtime: &Runtime, plugin: &str, method: &str, params: Value| {
+            ask(runtime, plugin, &format!("state/{method}"), params).await
+        };
+        let brief = json!({"key": "brief", "ttl_ms": 60_000});
+        for _ in 0..3 {
+            let lease = state(&source, "mail", "lock", brief.clone()).await;
+            state(&source, "mail", "unlock", json!({"lease": lease})).await;
+        }
+        let wanted = json!({"key": "held", "ttl_ms": 600_000});
+        let held = state(&source, "mail", "lock", wanted.clone()).await;
+        let gone = json!({"key": "gone", "value": 1});
+        let last = state(&source, "mail", "set", gone.clone()).await["version"].clone();
+        state(&source, "mail", "delete", json!({"key": "gone"})).await;
+        // Nothing but a number is left of this plugin.
+        let lease = state(&other, "idle", "lock", brief.clone()).await;
+        state(&other, "idle", "unlock", json!({"lease": lease})).await;
+        let both = runtime(Some(from), [plugin(), idle.clone()]).await;
+
+        for to in &targets.all {
+            transfer(&both, from, to).await.expect("moved");
+            let target = runtime(Some(to), [plugin(), idle.clone()]).await;
+            for key in ["plain", "null", "ttl"] {
+                let key = json!({"key": key});
+                let theirs = state(&source, "mail", "get", key.clone()).await;
+                assert!(theirs["version"].is_u64(), "{theirs}");
+                assert_eq!(state(&target, "mail", "get", key).await, theirs);
+            }
+            let locked = state(&target, "mail", "lock", wanted.clone()).await;
+            assert_eq!(locked["error"], "state.locked", "{locked}");
+            let under = json!({"key": "plain", "value": 1, "under": held});
+            let written = state(&target, "mail", "set", under).await;
+            assert!(
+                written["version"].as_u64() > last.as_u64(),
+                "{written} after {last}"
+            );
+            let later = state(&target, "mail", "set", gone.clone()).await;
+            assert!(
+                later["version"].as_u64() > last.as_u64(),
+                "{later} after {last}"
+            );
+            let given = json!({"lease": held});
+            assert_eq!(state(&target, "mail", "unlock", given).await["held"], true);
+            let next = state(&target, "mail", "lock", wanted.clone()).await;
+            assert!(
+                next["token"].as_u64() > held["token"].as_u64(),
+                "{next} after {held}"
+            );
+            let next = state(&target, "idle", "lock", brief.clone()).await;
+            assert!(
+                next["token"].as_u64() > lease["token"].as_u64(),
+                "{next} after {lease}"
+            );
+            assert_eq!(to.check().await.expect("looks"), []);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_moved_is_refused_before_anything_is_changed() {
     let (sources, targets) = (stores().await, stores().await);
     let (from, to) = (&sources.all[0], &targets.all[0]);
