@@ -3,6 +3,8 @@
 //! Where a process must die, this test starts itself again as that process.
 
 mod child;
+#[path = "child/full.rs"]
+mod full;
 
 use std::{
     fs,
@@ -752,6 +754,11 @@ async fn a_rename_that_was_broken_off_is_completed() {
 #[test]
 fn a_process_that_is_killed_leaves_a_whole_store() {
     child::kill_at_every_point();
+}
+
+#[test]
+fn where_no_byte_can_be_written_any_more_nothing_is_half_done() {
+    full::fill_up();
 }
 
 /// The moment when something has waited for too long.

@@ -15,6 +15,11 @@ use crate::StoreError;
 /// Longest word of a statement that an engine's message may repeat.
 const WORD_CHARS: usize = 64;
 
+const DISK_FULL: &str = "the disk is full; make room on it";
+/// The system says so without a word for it: where the user's quota or the largest file is reached.
+const WRITE_REFUSED: &str = "the system refused to write its file: the disk, the user's quota or the limit on the size of files is used up, \
+     or the disk is failing; make room, and look into the system's log";
+
 /// The error of a connection that is open.
 #[expect(
     clippy::needless_pass_by_value,
@@ -26,12 +31,14 @@ pub(super) fn engine(conn: &Conn, error: Error) -> StoreError {
 
 /// The same where the file is the store's own and the write a plugin's.
 pub(super) fn of_plugin(conn: &Conn, error: &Error, plugin: &PluginName) -> StoreError {
-    match error.sqlite_error_code() {
-        Some(ErrorCode::DiskFull) => StoreError::Full {
-            plugin: plugin.clone(),
-            problem: "the disk is full; make room on it".to_owned(),
-        },
-        _ => describe(conn, error),
+    let problem = match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => DISK_FULL,
+        _ if is_refused_write(error) => WRITE_REFUSED,
+        _ => return describe(conn, error),
+    };
+    StoreError::Full {
+        plugin: plugin.clone(),
+        problem: problem.to_owned(),
     }
 }
 
@@ -145,6 +152,9 @@ fn failure(conn: Option<&Conn>, site: &Site, error: ffi::Error, message: &str) -
                 problem: spoken(message, false),
             }
         }
+        ErrorCode::SystemIoFailure if error.extended_code == ffi::SQLITE_IOERR_WRITE => {
+            no_room(site, WRITE_REFUSED.to_owned())
+        }
         ErrorCode::SystemIoFailure => StoreError::Lost {
             during: "reading or writing a file",
         },
@@ -197,8 +207,17 @@ fn full(conn: Option<&Conn>, site: &Site) -> StoreError {
         Some(_) if used_up => {
             format!("its quota of {quota} bytes is used up; delete rows, or ask for a larger quota")
         }
-        _ => "the disk is full; make room on it".to_owned(),
+        _ => DISK_FULL.to_owned(),
     };
+    no_room(site, problem)
+}
+
+fn is_refused_write(error: &Error) -> bool {
+    let code = error.sqlite_error().map(|error| error.extended_code);
+    code == Some(ffi::SQLITE_IOERR_WRITE)
+}
+
+fn no_room(site: &Site, problem: String) -> StoreError {
     match &site.plugin {
         Some(plugin) => StoreError::Full {
             plugin: plugin.clone(),
