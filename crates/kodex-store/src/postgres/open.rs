@@ -113,7 +113,8 @@ pub(super) struct Server {
     pub(super) database: String,
     pub(super) user: String,
     pub(super) may_make_roles: bool,
-    /// Whether steps can run inside a block, from which no transaction can be ended.
+    /// Whether steps can run inside a block, from which no transaction can be ended. CockroachDB has the
+    /// language, but no statement in it that is made as it runs.
     pub(super) has_blocks: bool,
 }
 
@@ -125,7 +126,8 @@ impl Server {
                 "SELECT current_setting('server_version_num')::bigint, version()::text,
                         current_setting('server_encoding')::text, current_database()::text, CURRENT_USER::text,
                         r.rolsuper OR r.rolcreaterole,
-                        EXISTS (SELECT 1 FROM pg_catalog.pg_language WHERE lanname = 'plpgsql')
+                        version() LIKE 'PostgreSQL %'
+                            AND EXISTS (SELECT 1 FROM pg_catalog.pg_language WHERE lanname = 'plpgsql')
                  FROM pg_catalog.pg_roles r WHERE r.rolname = CURRENT_USER",
                 &[],
             )

@@ -1,7 +1,8 @@
 //! Opening: what is refused, what is said, and many at once.
 
 use kodex_store::{
-    Access, Bounds, Statement, Store, Value,
+    Access, Bounds, Statement, Step, Store, Value,
+    journal::{StepKind, checksum},
     postgres::{Isolation, PgOptions, PgStore},
 };
 
@@ -227,5 +228,69 @@ async fn a_plugin_over_its_quota_may_only_make_room() {
     for text in ["SELECT count(*) FROM t", "DELETE FROM t"] {
         let done = space.run(&Statement::new(text), &bounds).await;
         done.unwrap_or_else(|error| panic!("{text}: {error}"));
+    }
+}
+
+/// As on servers that lack the language, or what of it a step needs.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn steps_need_no_plpgsql() {
+    let database = Database::new().await;
+    let admin = connect(&database.admin).await;
+    let gone = admin.batch_execute("DROP EXTENSION plpgsql").await;
+    gone.expect("drops the language");
+    for isolation in [Isolation::Roles, Isolation::SchemaOnly] {
+        let mut options = database.options();
+        options.isolation = isolation;
+        let store = PgStore::open(options).await.expect("opens");
+        let plugin = name(match isolation {
+            Isolation::Roles => "roles",
+            Isolation::SchemaOnly => "schema",
+        });
+        let ledger = store.ledger();
+        let first = step(
+            "0001_a.sql",
+            "CREATE TABLE a (id INT); INSERT INTO a VALUES (1);",
+        );
+        let first = ledger.apply(&plugin, &first, None).await.expect("applies");
+        let after = Some(first.id.as_str());
+        for (text, code) in [
+            (
+                "CREATE TABLE b (id INT); INSERT INTO nothing VALUES (1);",
+                "db.sql",
+            ),
+            ("CREATE TABLE b (id INT); SELEC 1;", "db.sql"),
+            ("CREATE TABLE b (id INT); ROLLBACK;", "db.statement"),
+        ] {
+            let broken = step("0002_b.sql", text);
+            let error = ledger.apply(&plugin, &broken, after).await;
+            assert_eq!(error.expect_err(text).code(), code, "{text}");
+            assert_eq!(
+                ledger.applied(&plugin).await.expect("reads").len(),
+                1,
+                "{text}"
+            );
+            let tables = store.tables(&plugin).await.expect("tells");
+            assert_eq!(tables.len(), 1, "{text}");
+        }
+        let next = step("0002_b.sql", "CREATE TABLE b AS SELECT * FROM a;");
+        ledger.apply(&plugin, &next, after).await.expect("goes on");
+        let space = store
+            .namespace(&plugin, Access::Write)
+            .await
+            .expect("opens");
+        let insert = Statement::new("INSERT INTO b VALUES (2)");
+        let done = space.run(&insert, &Bounds::default()).await;
+        assert_eq!(done.expect("is the plugin's").n_changed, 1);
+        store.close().await.expect("closes");
+    }
+}
+
+fn step(file: &str, text: &str) -> Step {
+    Step {
+        number: file[..4].parse().expect("a number"),
+        file: file.to_owned(),
+        kind: StepKind::Sql,
+        text: text.to_owned(),
+        checksum: checksum(text.as_bytes()),
     }
 }
