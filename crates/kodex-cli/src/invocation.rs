@@ -148,18 +148,18 @@ impl Invocation {
     }
 
     async fn work(&mut self, row: &Row, matches: &ArgMatches) -> Exit {
-        let mut signals = Signals::listen();
-        let done = if row.stays {
+        // One that stays listens itself; a signal that two listen to would be lost to it.
+        let (done, mut signals) = if row.stays {
             let done = (row.run)(matches, self).await;
-            // What it was told was told to it.
-            signals = Signals::listen();
-            Ok(done)
+            (Ok(done), Signals::listen())
         } else {
-            tokio::select! {
+            let mut signals = Signals::listen();
+            let done = tokio::select! {
                 biased;
                 signal = signals.next() => Err(signal),
                 done = (row.run)(matches, self) => Ok(done),
-            }
+            };
+            (done, signals)
         };
         let exit = match done {
             Ok(Ok(exit)) => self.flush().err().unwrap_or(exit),
