@@ -65,8 +65,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// What tests of any crate may use besides.
-const TESTS_MAY_USE: &[&str] = &["kodex-testkit", "kodex-backend"];
+/// What tests of any crate may use besides: fakes, workers, and databases of their own.
+const TESTS_MAY_USE: &[&str] = &["kodex-testkit", "kodex-backend", "kodex-store"];
 
 /// What an example may use: the crates meant for others.
 const EXAMPLES_MAY_USE: &[&str] = &["kodex", "kodex-plugin", "kodex-testkit"];

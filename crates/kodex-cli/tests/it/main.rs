@@ -7,6 +7,7 @@ mod first_runtime;
 mod report;
 mod scaffold;
 mod scale;
+mod sdks;
 mod signals;
 mod store;
 mod terminal;
