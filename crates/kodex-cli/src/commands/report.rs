@@ -58,7 +58,7 @@ impl Verb for Report {
     }
 }
 
-fn unknown<'a>(name: &str, names: &mut dyn Iterator<Item = &'a str>) -> Problem {
+fn unknown(name: &str, names: &mut dyn Iterator<Item = &str>) -> Problem {
     let message = format!("no plugin named '{name}' was loaded");
     let problem = Problem::failed("report.plugin.unknown", message);
     match suggest::closest(name, names) {
