@@ -8,6 +8,8 @@ mod opening;
 mod queue;
 #[path = "postgres/roles.rs"]
 mod roles;
+#[path = "postgres/state.rs"]
+mod state;
 #[cfg(feature = "tls")]
 #[path = "postgres/tls.rs"]
 mod tls;

@@ -20,6 +20,7 @@ mod pool;
 mod queue;
 mod rename;
 mod roles;
+mod room;
 mod state;
 mod tables;
 mod tasks;

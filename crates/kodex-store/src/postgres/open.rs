@@ -17,9 +17,9 @@ use super::{
 use crate::{Place, StoreError};
 
 /// The newest format of the core schema.
-pub(super) const FORMAT: u32 = 2;
+pub(super) const FORMAT: u32 = 3;
 /// Those before it. The step from each is what it lacks of the tables.
-const OLDER: &[&str] = &["1"];
+const OLDER: &[&str] = &["1", "2"];
 /// The oldest server: what every provider still runs.
 const OLDEST: i32 = 130_000;
 /// How often a change of the core schema is tried again after running into another node.
@@ -56,8 +56,17 @@ const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS kodex.counters (
         plugin text COLLATE \"C\" PRIMARY KEY,
         n_keys bigint NOT NULL,
-        last_version bigint NOT NULL
-    )";
+        n_counts bigint NOT NULL DEFAULT 0
+    );
+    CREATE SEQUENCE IF NOT EXISTS kodex.versions";
+
+/// Before format 3 every plugin's row counted its versions. The row may lack the column, so it is read as a whole.
+const VERSIONS: &str = "
+    SELECT setval('kodex.versions', greatest(nextval('kodex.versions'), old.last))
+    FROM (SELECT max((to_jsonb(c) ->> 'last_version')::bigint) AS last FROM kodex.counters c) old
+    WHERE old.last IS NOT NULL;
+    ALTER TABLE kodex.counters DROP COLUMN IF EXISTS last_version;
+    ALTER TABLE kodex.counters ADD COLUMN IF NOT EXISTS n_counts bigint NOT NULL DEFAULT 0";
 
 /// What keeps a plugin from leaving files or tables outside its schema; each is tried on its own.
 const CLOSE_TO_PUBLIC: &[&str] = &[
@@ -265,6 +274,7 @@ async fn make(line: &mut Line, server: &Server) -> Result<(), Trouble> {
         )
         .await?;
     line.batch(SCHEMA).await?;
+    line.batch(VERSIONS).await?;
     line.batch(queue::SCHEMA).await?;
     let secret = random();
     let tag = random()[..8].to_owned();

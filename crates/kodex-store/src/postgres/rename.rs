@@ -10,17 +10,17 @@ use super::{
 };
 use crate::StoreError;
 
-/// What moves beside the tables. The counters of both names stay and only rise, so that no version and no
-/// token comes twice, whatever a name is used for later.
+/// What moves beside the tables. Versions and tokens come from one sequence, so none comes twice whatever a
+/// name is used for later. Both counters begin another count, which voids the portions that nodes still hold.
 const STATE: &[&str] = &[
     "UPDATE kodex.state SET plugin = $2 WHERE plugin = $1",
     "DELETE FROM kodex.leases WHERE plugin = $2 AND plugin <> $1",
     "UPDATE kodex.leases SET plugin = $2 WHERE plugin = $1",
-    "INSERT INTO kodex.counters AS c (plugin, n_keys, last_version)
-     SELECT $2, n_keys, last_version FROM kodex.counters WHERE plugin = $1
+    "INSERT INTO kodex.counters AS c (plugin, n_keys, n_counts)
+     SELECT $2, n_keys, n_counts + 1 FROM kodex.counters WHERE plugin = $1
      ON CONFLICT (plugin) DO UPDATE SET n_keys = excluded.n_keys,
-         last_version = greatest(c.last_version, excluded.last_version)",
-    "UPDATE kodex.counters SET n_keys = 0 WHERE plugin = $1 AND plugin <> $2",
+         n_counts = greatest(c.n_counts, excluded.n_counts) + 1",
+    "UPDATE kodex.counters SET n_keys = 0, n_counts = n_counts + 1 WHERE plugin = $1 AND plugin <> $2",
     "UPDATE kodex.jobs SET plugin = $2 WHERE plugin = $1",
 ];
 

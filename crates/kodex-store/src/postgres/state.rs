@@ -1,12 +1,10 @@
 //! Small values by key, each operation one statement.
 //!
-//! Every write of a plugin takes the lock of its row in `kodex.counters` first, so its versions rise in
-//! the order in which they become visible. A condition is looked at twice: against what the statement
-//! sees, to answer at once, and against the row itself when it is locked, to be right; where the two
-//! disagree, another node was faster, and the statement runs again.
-//!
-//! `n_keys` never counts too few: it rises with new keys, and falls only when it reaches the limit and
-//! the rows are counted anew.
+//! Versions and tokens come from one sequence, drawn while the row is locked where there is one, so they
+//! rise with every write of a key and none is given twice; nobody waits for another key's commit. A
+//! condition is looked at twice: against what the statement sees, to answer at once, and against the row
+//! itself when it is locked, to be right; where the two disagree, another node was faster, and the
+//! statement runs again. How many keys there may be is counted in `room`.
 
 use std::sync::Arc;
 
@@ -14,11 +12,7 @@ use kodex_plugin::PluginName;
 use serde_json::value::RawValue;
 use tokio_postgres::Row;
 
-use super::{
-    Inner,
-    open::Tries,
-    pool::{Arg, Line, Trouble},
-};
+use super::{Inner, pool::Arg, room::Room};
 use crate::{
     State, StoreError, Work,
     state::{
@@ -35,6 +29,7 @@ const NOW: &str = "coalesce($now::bigint, (extract(epoch FROM clock_timestamp())
 /// The texts of the statements, made once.
 pub(super) struct PgState {
     inner: Arc<Inner>,
+    room: Room,
     read: String,
     list: String,
     put: [String; 2],
@@ -51,6 +46,7 @@ impl PgState {
         let both = |text: fn(bool) -> String| [text(false), text(true)];
         Self {
             inner,
+            room: Room::default(),
             read: with_now(
                 "SELECT value, version, expires_at_ms FROM kodex.state
                  WHERE plugin = $1 AND key = $2 AND (expires_at_ms IS NULL OR expires_at_ms > $NOW)",
@@ -68,16 +64,16 @@ impl PgState {
             delete: both(delete),
             lock: with_now(
                 "WITH t AS (SELECT $NOW AS now),
-                 h AS (SELECT 1 FROM kodex.leases, t WHERE plugin = $1 AND key = $2 AND until_ms > t.now),
-                 c AS (INSERT INTO kodex.counters AS c (plugin, n_keys, last_version)
-                       SELECT $1, 0, 1 WHERE NOT EXISTS (SELECT 1 FROM h)
-                       ON CONFLICT (plugin) DO UPDATE SET last_version = c.last_version + 1
-                       RETURNING last_version)
-                 INSERT INTO kodex.leases AS l (plugin, key, token, until_ms)
-                 SELECT $1, $2, c.last_version, t.now + $3::bigint FROM c, t
-                 ON CONFLICT (plugin, key) DO UPDATE SET token = excluded.token, until_ms = excluded.until_ms
-                 WHERE l.until_ms <= (SELECT now FROM t)
-                 RETURNING token, until_ms",
+                 u AS (UPDATE kodex.leases
+                       SET token = nextval('kodex.versions'), until_ms = t.now + $3::bigint FROM t
+                       WHERE plugin = $1 AND key = $2 AND until_ms <= t.now
+                       RETURNING token, until_ms),
+                 i AS (INSERT INTO kodex.leases (plugin, key, token, until_ms)
+                       SELECT $1, $2, nextval('kodex.versions'), t.now + $3::bigint FROM t
+                       WHERE NOT EXISTS (SELECT 1 FROM u)
+                       ON CONFLICT (plugin, key) DO NOTHING
+                       RETURNING token, until_ms)
+                 SELECT token, until_ms FROM u UNION ALL SELECT token, until_ms FROM i",
                 4,
             ),
             renew: with_now(
@@ -132,30 +128,12 @@ impl PgState {
         }
     }
 
-    /// Counts a plugin's keys anew; expired ones go. Says whether there is room.
-    async fn recount(&self, plugin: &PluginName) -> Result<bool, StoreError> {
-        let gone = with_now(
-            "DELETE FROM kodex.state WHERE plugin = $1 AND expires_at_ms <= $NOW",
-            2,
-        );
-        let now = self.inner.now_ms();
-        let mut tries = Tries::default();
-        loop {
-            let mut line = self.inner.line().await?;
-            let counted = count(&mut line, plugin, &gone, now).await;
-            drop(line);
-            match counted {
-                Ok(n_keys) => return Ok(n_keys < to_i64(N_KEYS)),
-                Err(trouble) => {
-                    tries
-                        .again(trouble, self.inner.place(), "counting keys")
-                        .await?
-                }
-            }
-        }
-    }
-
-    async fn attempt(&self, plugin: &PluginName, write: &Write<'_>) -> Result<Attempt, StoreError> {
+    async fn attempt(
+        &self,
+        plugin: &PluginName,
+        write: &Write<'_>,
+        room: Option<i64>,
+    ) -> Result<Attempt, StoreError> {
         let now = Arg::MaybeNumber(self.inner.now_ms());
         let with_lease = usize::from(write.under.is_some());
         let expected = match write.only_if {
@@ -169,7 +147,10 @@ impl PgState {
                 args.push(Arg::MaybeNumber(write.ttl_ms.map(to_i64)));
                 match expected {
                     Some(version) => args.push(Arg::Number(version)),
-                    None => args.push(Arg::Truth(write.only_if == OnlyIf::Absent)),
+                    None => {
+                        args.push(Arg::Truth(write.only_if == OnlyIf::Absent));
+                        args.push(Arg::MaybeNumber(room));
+                    }
                 }
                 if expected.is_some() {
                     &self.swap
@@ -195,8 +176,9 @@ impl PgState {
         Ok(Attempt {
             done: version(row.get(0)),
             seen: version(row.get(1)),
-            is_full: row.get(2),
-            is_held: row.get(3),
+            is_new: row.get(2),
+            lacks_room: row.get(3),
+            is_held: row.get(4),
         })
     }
 
@@ -205,13 +187,25 @@ impl PgState {
         if let Some(lease) = write.under {
             check_key(plugin, &lease.key)?;
         }
+        let may_add = write.value.is_some() && !matches!(write.only_if, OnlyIf::Version(_));
         for _ in 0..N_TRIES {
+            let room = if may_add {
+                self.room.take(plugin)
+            } else {
+                None
+            };
             let Attempt {
                 done,
                 seen,
-                is_full,
+                is_new,
+                lacks_room,
                 is_held,
-            } = self.attempt(plugin, write).await?;
+            } = self.attempt(plugin, write, room).await?;
+            if let Some(n_counts) = room
+                && !(is_new && done.is_some())
+            {
+                self.room.give_back(plugin, n_counts);
+            }
             if let (false, Some(lease)) = (is_held, write.under) {
                 return Err(StoreError::LeaseLost {
                     plugin: plugin.clone(),
@@ -230,7 +224,9 @@ impl PgState {
                 (OnlyIf::Always, None) | (OnlyIf::Absent, None) => {
                     return Ok(Written::Done { version: 0 });
                 }
-                (_, Some(_)) if is_full && !self.recount(plugin).await? => {
+                (_, Some(_))
+                    if lacks_room && !self.room.fetch(&self.inner, plugin, room).await? =>
+                {
                     return Err(StoreError::TooManyKeys {
                         plugin: plugin.clone(),
                         limit: N_KEYS,
@@ -246,39 +242,22 @@ impl PgState {
     }
 }
 
-async fn count(
-    line: &mut Line,
-    plugin: &PluginName,
-    gone: &str,
-    now: Option<i64>,
-) -> Result<i64, Trouble> {
-    let plugin = Arg::Text(plugin.as_str());
-    line.begin().await?;
-    let lock = "SELECT 1 FROM kodex.counters WHERE plugin = $1 FOR UPDATE";
-    line.rows(lock, &[plugin]).await?;
-    line.rows(gone, &[plugin, Arg::MaybeNumber(now)]).await?;
-    let count =
-        "UPDATE kodex.counters SET n_keys = (SELECT count(*) FROM kodex.state WHERE plugin = $1)
-                 WHERE plugin = $1 RETURNING n_keys";
-    let rows = line.rows(count, &[plugin]).await?;
-    line.commit().await?;
-    Ok(rows.first().map_or(0, |row| row.get(0)))
-}
-
 /// What one statement of a write found.
 struct Attempt {
     /// The version that was written or removed.
     done: Option<u64>,
     /// The living version that the statement saw.
     seen: Option<u64>,
-    /// Whether the plugin has as many keys as it may.
-    is_full: bool,
+    /// Whether there was no row.
+    is_new: bool,
+    /// Whether there was no room for one more.
+    lacks_room: bool,
     /// Whether the lease is held; true without one.
     is_held: bool,
 }
 
 /// Puts the time into a statement whose last parameter is the clock's reading.
-fn with_now(sql: &str, parameter: usize) -> String {
+pub(super) fn with_now(sql: &str, parameter: usize) -> String {
     sql.replace("$NOW", &NOW.replace("$now", &format!("${parameter}")))
 }
 
@@ -310,27 +289,22 @@ fn held(with_lease: bool) -> &'static str {
     }
 }
 
-/// Parameters: plugin, key, value, ttl, only if absent, now, lease's key, token.
+/// Parameters: plugin, key, value, ttl, only if absent, room, now, lease's key, token.
 fn put(with_lease: bool) -> String {
-    let (head, held) = (head(6, with_lease), held(with_lease));
+    let (head, held) = (head(7, with_lease), held(with_lease));
     format!(
         "{head},
-         k AS (SELECT n_keys >= {N_KEYS} AS is_full FROM kodex.counters WHERE plugin = $1),
-         c AS (INSERT INTO kodex.counters AS c (plugin, n_keys, last_version)
-               SELECT $1, 1, 1
-               WHERE {held} AND NOT ($5::boolean AND EXISTS (SELECT 1 FROM s WHERE lives))
-                 AND (EXISTS (SELECT 1 FROM s) OR NOT coalesce((SELECT is_full FROM k), false))
-               ON CONFLICT (plugin) DO UPDATE SET last_version = c.last_version + 1,
-                   n_keys = c.n_keys + CASE WHEN EXISTS (SELECT 1 FROM s) THEN 0 ELSE 1 END
-               RETURNING last_version),
+         r AS (SELECT EXISTS (SELECT 1 FROM kodex.counters WHERE plugin = $1 AND n_counts = $6::bigint) AS is_there),
          w AS (INSERT INTO kodex.state AS x (plugin, key, value, version, expires_at_ms)
-               SELECT $1, $2, $3, c.last_version, t.now + $4::bigint FROM c, t
+               SELECT $1, $2, $3, nextval('kodex.versions'), t.now + $4::bigint FROM t
+               WHERE {held} AND NOT ($5::boolean AND EXISTS (SELECT 1 FROM s WHERE lives))
+                 AND (EXISTS (SELECT 1 FROM s) OR (SELECT is_there FROM r))
                ON CONFLICT (plugin, key) DO UPDATE
-               SET value = excluded.value, version = excluded.version, expires_at_ms = excluded.expires_at_ms
+               SET value = excluded.value, version = nextval('kodex.versions'), expires_at_ms = excluded.expires_at_ms
                WHERE NOT $5::boolean OR x.expires_at_ms <= (SELECT now FROM t)
                RETURNING version)
-         SELECT (SELECT version FROM w), (SELECT version FROM s WHERE lives),
-                NOT EXISTS (SELECT 1 FROM s) AND coalesce((SELECT is_full FROM k), false), {held}"
+         SELECT (SELECT version FROM w), (SELECT version FROM s WHERE lives), NOT EXISTS (SELECT 1 FROM s),
+                NOT EXISTS (SELECT 1 FROM s) AND NOT (SELECT is_there FROM r), {held}"
     )
 }
 
@@ -339,15 +313,13 @@ fn swap(with_lease: bool) -> String {
     let (head, held) = (head(6, with_lease), held(with_lease));
     format!(
         "{head},
-         c AS (UPDATE kodex.counters SET last_version = last_version + 1
-               WHERE plugin = $1 AND {held} AND EXISTS (SELECT 1 FROM s WHERE lives AND version = $5::bigint)
-               RETURNING last_version),
-         w AS (UPDATE kodex.state x SET value = $3, version = c.last_version, expires_at_ms = t.now + $4::bigint
-               FROM c, t
-               WHERE x.plugin = $1 AND x.key = $2 AND x.version = $5::bigint
+         w AS (UPDATE kodex.state x
+               SET value = $3, version = nextval('kodex.versions'), expires_at_ms = t.now + $4::bigint
+               FROM t
+               WHERE x.plugin = $1 AND x.key = $2 AND x.version = $5::bigint AND {held}
                  AND (x.expires_at_ms IS NULL OR x.expires_at_ms > t.now)
                RETURNING x.version)
-         SELECT (SELECT version FROM w), (SELECT version FROM s WHERE lives), false, {held}"
+         SELECT (SELECT version FROM w), (SELECT version FROM s WHERE lives), false, false, {held}"
     )
 }
 
@@ -361,7 +333,7 @@ fn delete(with_lease: bool) -> String {
                  AND ($3::bigint IS NULL OR (x.version = $3 AND (x.expires_at_ms IS NULL OR x.expires_at_ms > t.now)))
                  AND NOT ($4::boolean AND (x.expires_at_ms IS NULL OR x.expires_at_ms > t.now))
                RETURNING CASE WHEN x.expires_at_ms <= t.now THEN 0 ELSE x.version END AS version)
-         SELECT (SELECT version FROM d), (SELECT version FROM s WHERE lives), false, {held}"
+         SELECT (SELECT version FROM d), (SELECT version FROM s WHERE lives), false, false, {held}"
     )
 }
 

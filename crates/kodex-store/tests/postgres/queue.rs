@@ -389,5 +389,33 @@ async fn a_store_of_the_first_format_gets_the_tables() {
     assert_eq!(b.plugins().await.expect("lists"), [plugin], "as it was");
     let format = "SELECT value FROM kodex.meta WHERE name = 'format'";
     let format: String = admin.query_one(format, &[]).await.expect("reads").get(0);
-    assert_eq!(format, "2");
+    assert_eq!(format, "3");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_check_finds_jobs_that_cannot_be() {
+    for (damage, about) in [
+        ("payload = '{'", "payload cannot be read"),
+        ("token = -1", "token cannot be read"),
+        ("state = 'running'", "nobody holds it"),
+        ("state = 'dead'", "ended at no time"),
+    ] {
+        let database = Database::new().await;
+        let store = open(&database).await;
+        let (plugin, payload) = (name("one"), raw("1"));
+        store
+            .queue()
+            .add(&[job("a", &plugin, &payload)])
+            .await
+            .expect("adds");
+        let before = store.check().await.expect("checks");
+        assert!(before.iter().all(|finding| finding.code != "store.job"));
+        let admin = connect(&database.admin).await;
+        let damage = format!("UPDATE kodex.jobs SET {damage}");
+        admin.batch_execute(&damage).await.expect("damages");
+        let findings = store.check().await.expect("checks");
+        let found = findings.iter().find(|finding| finding.code == "store.job");
+        let said = &found.expect("is found").message;
+        assert!(said.contains(about), "{said}");
+    }
 }
