@@ -2,10 +2,15 @@
 //!
 //! No statement of a plugin ever runs there, so what is short runs where it is asked for ([`super::here`]).
 //! Otherwise reads go to the readers' lane, and writes that wait for each other are committed together
-//! ([`super::group`]). Tokens of leases come from the plugin's counters, so a lease
+//! ([`super::group`]). A plugin that writes again and again has versions in reserve, so that such a write
+//! changes one row; one that is not above the row's own is not used. Tokens of leases come from the plugin's counters, so a lease
 //! that is forgotten takes no token with it.
 
-use std::sync::Arc;
+use std::{
+    collections::HashMap,
+    ops::Range,
+    sync::{Arc, Mutex},
+};
 
 use kodex_plugin::PluginName;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -17,6 +22,7 @@ use super::{
     group::{Group, Outcome},
     open::Conn,
     thread::Patience,
+    watch::locked,
 };
 use crate::{
     State, StoreError, Work,
@@ -35,6 +41,10 @@ const INSERT: &str =
     "INSERT INTO state (plugin, key, version, expires_at_ms, value) VALUES (?1, ?2, ?3, ?4, ?5)";
 const UPDATE: &str =
     "UPDATE state SET version = ?3, expires_at_ms = ?4, value = ?5 WHERE plugin = ?1 AND key = ?2";
+/// The usual write: the row is there and its condition holds.
+const REPLACE: &str = "UPDATE state SET version = ?3, expires_at_ms = ?4, value = ?5
+    WHERE plugin = ?1 AND key = ?2 AND version < ?3
+      AND (?6 IS NULL OR version = ?6 AND (expires_at_ms IS NULL OR expires_at_ms > ?7))";
 const DELETE: &str = "DELETE FROM state WHERE plugin = ?1 AND key = ?2";
 const COUNT: &str = "INSERT INTO counters (plugin, n_keys, last_version, last_token) VALUES (?1, max(?2, 0), ?3, ?4)
     ON CONFLICT (plugin) DO UPDATE SET n_keys = n_keys + ?2, last_version = last_version + ?3,
@@ -50,10 +60,14 @@ const EXPIRED_OF_ONE: &str =
 const FORGET: &str = "DELETE FROM leases WHERE (plugin, key) IN
     (SELECT plugin, key FROM leases WHERE until_ms <= ?1 LIMIT ?2)";
 
+/// Versions that a plugin reserves at its second write and later; those that are left at the end are lost.
+const N_RESERVED: i64 = 256;
+
 /// The state of all plugins.
 pub(super) struct Values {
-    pub(super) file: Arc<File>,
-    pub(super) group: Group,
+    file: Arc<File>,
+    group: Group,
+    reserve: Mutex<HashMap<PluginName, Range<i64>>>,
 }
 
 /// For how long a read waits is bounded by the engine alone; its answer is worth a look.
@@ -63,6 +77,23 @@ const READING: Patience = Patience {
 };
 
 impl Values {
+    pub(super) fn new(file: Arc<File>, group: Group) -> Self {
+        Self {
+            file,
+            group,
+            reserve: Mutex::default(),
+        }
+    }
+
+    /// A version out of the reserve, if there is one, and how many are to be reserved if it does not serve.
+    fn version(&self, plugin: &PluginName) -> (Option<i64>, i64) {
+        match locked(&self.reserve).get_mut(plugin) {
+            Some(left) => (left.next(), N_RESERVED),
+            // A process that writes once leaves no gap.
+            None => (None, 1),
+        }
+    }
+
     async fn change<T, F>(&self, plugin: &PluginName, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
@@ -98,7 +129,13 @@ impl State for Values {
     fn write<'a>(&'a self, plugin: &'a PluginName, write: &'a Write<'a>) -> Work<'a, Written> {
         Box::pin(async move {
             check_write(plugin, write)?;
+            let (version, n_reserved) = match write.value {
+                Some(_) => self.version(plugin),
+                None => (None, 0),
+            };
             let change = Change {
+                version,
+                n_reserved,
                 plugin: plugin.clone(),
                 key: write.key.to_owned(),
                 value: write.value.map(|value| value.get().to_owned()),
@@ -106,8 +143,13 @@ impl State for Values {
                 only_if: write.only_if,
                 under: write.under.cloned(),
             };
-            self.change(plugin, move |db, now_ms| change.run(db, now_ms))
-                .await
+            let (written, reserved) = self
+                .change(plugin, move |db, now_ms| change.run(db, now_ms))
+                .await?;
+            if let Some(reserved) = reserved {
+                locked(&self.reserve).insert(plugin.clone(), reserved);
+            }
+            Ok(written)
         })
     }
 
@@ -256,6 +298,10 @@ fn list(
 
 /// A [`Write`] that has its own texts, to go to a thread.
 struct Change {
+    /// A version in reserve.
+    version: Option<i64>,
+    /// How many versions to take where that does not serve.
+    n_reserved: i64,
     plugin: PluginName,
     key: String,
     value: Option<String>,
@@ -265,7 +311,11 @@ struct Change {
 }
 
 impl Change {
-    fn run(&self, db: &Connection, now_ms: i64) -> Outcome<Written> {
+    /// What became of it, and versions that were reserved besides.
+    fn run(&self, db: &Connection, now_ms: i64) -> Outcome<(Written, Option<Range<i64>>)> {
+        if let Some(version) = self.replace(db, now_ms)? {
+            return Ok(Ok((Written::Done { version }, None)));
+        }
         let name = self.plugin.as_str();
         if let Some(lease) = &self.under
             && !holds(db, &self.plugin, lease, now_ms)?
@@ -290,7 +340,7 @@ impl Change {
             OnlyIf::Version(version) => living == version && version != 0,
         };
         if !holds {
-            return Ok(Ok(Written::Refused { version: living }));
+            return Ok(Ok((Written::Refused { version: living }, None)));
         }
         match &self.value {
             None => {
@@ -299,13 +349,46 @@ impl Change {
                         .execute(params![name, self.key])?;
                     count(db, name, [-1, 0, 0])?;
                 }
-                Ok(Ok(Written::Done { version: living }))
+                Ok(Ok((Written::Done { version: living }, None)))
             }
             Some(value) => self.set(db, value, stored.is_some(), now_ms),
         }
     }
 
-    fn set(&self, db: &Connection, value: &str, replaces: bool, now_ms: i64) -> Outcome<Written> {
+    /// The usual write in one statement; none when it did not apply.
+    fn replace(&self, db: &Connection, now_ms: i64) -> rusqlite::Result<Option<u64>> {
+        let (Some(value), Some(version), None) = (&self.value, self.version, &self.under) else {
+            return Ok(None);
+        };
+        let wanted = match self.only_if {
+            OnlyIf::Always => None,
+            OnlyIf::Version(wanted) => Some(signed(wanted)),
+            OnlyIf::Absent => return Ok(None),
+        };
+        let n_changed = db.prepare_cached(REPLACE)?.execute(params![
+            self.plugin.as_str(),
+            self.key,
+            version,
+            self.expires_at_ms(now_ms),
+            value,
+            wanted,
+            now_ms
+        ])?;
+        Ok((n_changed == 1).then(|| unsigned(version)))
+    }
+
+    fn expires_at_ms(&self, now_ms: i64) -> Option<i64> {
+        self.ttl_ms
+            .map(|ttl_ms| now_ms.saturating_add(signed(ttl_ms)))
+    }
+
+    fn set(
+        &self,
+        db: &Connection,
+        value: &str,
+        replaces: bool,
+        now_ms: i64,
+    ) -> Outcome<(Written, Option<Range<i64>>)> {
         let name = self.plugin.as_str();
         if !replaces && !has_room(db, name, now_ms)? {
             return Ok(Err(StoreError::TooManyKeys {
@@ -313,15 +396,20 @@ impl Change {
                 limit: N_KEYS,
             }));
         }
-        let (version, _) = count(db, name, [i64::from(!replaces), 1, 0])?;
-        let expires_at_ms = self
-            .ttl_ms
-            .map(|ttl_ms| now_ms.saturating_add(signed(ttl_ms)));
+        let (last, _) = count(db, name, [i64::from(!replaces), self.n_reserved, 0])?;
+        let version = last - self.n_reserved + 1;
         db.prepare_cached(if replaces { UPDATE } else { INSERT })?
-            .execute(params![name, self.key, version, expires_at_ms, value])?;
-        Ok(Ok(Written::Done {
+            .execute(params![
+                name,
+                self.key,
+                version,
+                self.expires_at_ms(now_ms),
+                value
+            ])?;
+        let written = Written::Done {
             version: unsigned(version),
-        }))
+        };
+        Ok(Ok((written, Some(version + 1..last + 1))))
     }
 }
 

@@ -145,7 +145,7 @@ impl SqliteStore {
         Ok(Self {
             place: format!("sqlite:{}", options.folder.display()),
             jobs: Jobs::new(Arc::clone(&store), group.clone()),
-            values: Values { file: store, group },
+            values: Values::new(store, group),
             ledgers: Ledgers(Arc::clone(&inner)),
             inner,
         })
