@@ -96,8 +96,9 @@ pub fn read(plugin: &PluginName, folder: &Path, engine: Engine) -> Result<Vec<St
             if n_bytes > STEP_BYTES {
                 return Ok(None);
             }
-            let mut bytes = Vec::with_capacity(usize::try_from(n_bytes).unwrap_or(0) + 1);
-            open.read_to_end(&mut bytes)?;
+            // Its length is known, so nothing has to ask for its end.
+            let mut bytes = vec![0; usize::try_from(n_bytes).unwrap_or(0)];
+            open.read_exact(&mut bytes)?;
             Ok(Some(bytes))
         };
         match read() {
