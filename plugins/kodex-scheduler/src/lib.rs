@@ -9,7 +9,7 @@
 //! - [`store`]: rows in and out.
 //! - [`beat`]: the heartbeat, which ties these together.
 //! - [`tools`]: what models may do, each inside the conversation that calls.
-//! - [`people`]: what people may do, as hooks `schedule.*` that only a host can emit.
+//! - [`people`]: what people may do, as hooks `scheduler.*` that only a host can emit.
 //! - [`report`]: what the dashboard shows.
 //!
 //! An occurrence is created once, by its key; it is claimed once for each claim's token; its agent run is

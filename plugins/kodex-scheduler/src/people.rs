@@ -5,12 +5,12 @@
 //!
 //! | hook | takes | gives |
 //! |---|---|---|
-//! | `schedule.add` | what the tool takes, `destination`, `visibility`, `call_id` | `task` |
-//! | `schedule.list` | `after`: the last page's `after` | `tasks`, `truncated`, `after`, `malformed` |
-//! | `schedule.show` | `task_id` | `task`, its latest `runs` |
-//! | `schedule.update` | what the tool takes | `task` |
-//! | `schedule.pause`, `.resume`, `.delete`, `.run_now` | `task_id` | `task` |
-//! | `schedule.next` | `task_id` or `schedule`, `count` up to 50 | `schedule` in words, `next`: moments |
+//! | `scheduler.add` | what the tool takes, `destination`, `visibility`, `call_id` | `task` |
+//! | `scheduler.list` | `after`: the last page's `after` | `tasks`, `truncated`, `after`, `malformed` |
+//! | `scheduler.show` | `task_id` | `task`, its latest `runs` |
+//! | `scheduler.update` | what the tool takes | `task` |
+//! | `scheduler.pause`, `.resume`, `.delete`, `.run_now` | `task_id` | `task` |
+//! | `scheduler.next` | `task_id` or `schedule`, `count` up to 50 | `schedule` in words, `next`: moments |
 
 use kodex_plugin::{
     Context, Json, Request,
@@ -33,15 +33,15 @@ use crate::{
 
 /// The hooks of people's requests.
 pub const HOOKS: [&str; 9] = [
-    "schedule.add",
-    "schedule.delete",
-    "schedule.list",
-    "schedule.next",
-    "schedule.pause",
-    "schedule.resume",
-    "schedule.run_now",
-    "schedule.show",
-    "schedule.update",
+    "scheduler.add",
+    "scheduler.delete",
+    "scheduler.list",
+    "scheduler.next",
+    "scheduler.pause",
+    "scheduler.resume",
+    "scheduler.run_now",
+    "scheduler.show",
+    "scheduler.update",
 ];
 
 /// Runs that are shown with a task.
@@ -111,7 +111,7 @@ pub async fn call(
         terms: settings.people_terms(),
     };
     let input = request.payload;
-    if request.name == "schedule.add" {
+    if request.name == "scheduler.add" {
         let Add {
             destination,
             visibility,
@@ -129,14 +129,14 @@ pub async fn call(
     }
     let desk = desk(&db, &wisher, now_ms);
     Ok(match request.name {
-        "schedule.list" => list(&desk, &read(input)?).await?,
-        "schedule.show" => show(&desk, &read(input)?).await?,
-        "schedule.next" => next(&desk, read(input)?).await?,
-        "schedule.update" => shown(&desk.update(read::<Update>(input)?).await?),
-        "schedule.pause" => shown(&desk.pause(&read::<ById>(input)?.task_id).await?),
-        "schedule.resume" => shown(&desk.resume(&read::<ById>(input)?.task_id).await?),
-        "schedule.delete" => shown(&desk.delete(&read::<ById>(input)?.task_id).await?),
-        "schedule.run_now" => shown(&desk.run_now(&read::<ById>(input)?.task_id).await?),
+        "scheduler.list" => list(&desk, &read(input)?).await?,
+        "scheduler.show" => show(&desk, &read(input)?).await?,
+        "scheduler.next" => next(&desk, read(input)?).await?,
+        "scheduler.update" => shown(&desk.update(read::<Update>(input)?).await?),
+        "scheduler.pause" => shown(&desk.pause(&read::<ById>(input)?.task_id).await?),
+        "scheduler.resume" => shown(&desk.resume(&read::<ById>(input)?.task_id).await?),
+        "scheduler.delete" => shown(&desk.delete(&read::<ById>(input)?.task_id).await?),
+        "scheduler.run_now" => shown(&desk.run_now(&read::<ById>(input)?.task_id).await?),
         unknown => return Err(Refusal::Input(format!("there is no request {unknown:?}"))),
     })
 }

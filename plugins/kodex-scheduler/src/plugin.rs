@@ -1,6 +1,6 @@
 //! The plugin itself: what it declares, and which part of it answers what.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use kodex_plugin::{
     Call, Context, Failure, HookName, HostError, Json, Manifest, NameError, Plugin, PluginError,
@@ -36,7 +36,8 @@ pub const NAME: &str = "kodex-scheduler";
 /// The scheduler. See the [crate](crate) for what it answers.
 pub struct SchedulerPlugin {
     manifest: Manifest,
-    alive: OnceLock<Alive>,
+    /// What it was activated with last: an upgrade activates it too, with another host.
+    alive: RwLock<Option<Arc<Alive>>>,
 }
 
 struct Alive {
@@ -71,12 +72,24 @@ impl SchedulerPlugin {
         }
         Ok(Self {
             manifest,
-            alive: OnceLock::new(),
+            alive: RwLock::new(None),
         })
     }
 
+    fn alive(&self) -> Option<Arc<Alive>> {
+        // Nothing can be half done under this lock, so a panic of a reader leaves no harm.
+        self.alive
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn set_alive(&self, alive: Option<Alive>) {
+        *self.alive.write().unwrap_or_else(PoisonError::into_inner) = alive.map(Arc::new);
+    }
+
     async fn answer(&self, request: Request<'_>) -> Result<Reply, PluginError> {
-        let Some(alive) = self.alive.get() else {
+        let Some(alive) = self.alive() else {
             return Err(PluginError::new(
                 Failure::Unavailable,
                 "not_initialized",
@@ -117,9 +130,13 @@ impl Plugin for SchedulerPlugin {
 
     fn activate(&self, context: Context) -> Call<'_, ()> {
         Call::Ready(Settings::read(&context.config).map(|settings| {
-            // Activated once; a second time would change nothing.
-            let _ = self.alive.set(Alive { context, settings });
+            self.set_alive(Some(Alive { context, settings }));
         }))
+    }
+
+    fn deactivate(&self) -> Call<'_, ()> {
+        self.set_alive(None);
+        Call::Ready(Ok(()))
     }
 
     fn call<'a>(&'a self, request: Request<'a>) -> Call<'a, Reply> {

@@ -132,14 +132,6 @@ fn refusals_for_good_block_and_others_are_tried_again() {
 fn a_blank_text_blocks() {
     let world = World::new();
     let id = world.add(daily("09:00"), json!({}));
-    world.sql(
-        "UPDATE tasks SET record = REPLACE(record, '\"text\":\"do ', '\"text\":\"  ')",
-        json!([]),
-    );
-    world.sql(
-        "UPDATE tasks SET record = REPLACE(record, '\"  0\"', '\"  \"')",
-        json!([]),
-    );
     let mut task = world.task(&id);
     task.text = "  ".to_owned();
     world.sql(
@@ -208,7 +200,7 @@ fn overlapping_runs_queue_or_run_beside_each_other() {
     world.later(600).beat();
     assert_eq!(
         world.shown(&beside),
-        "01-05T08:10 running, 01-05T08:20 running, 01-05T08:40 running"
+        "01-05T08:10 running, 01-05T08:20 running, 01-05T08:30 running"
     );
     world.end_all("completed", None);
     world.later(60).beat();
@@ -292,7 +284,7 @@ fn two_late_tasks_that_are_the_same_become_one() {
 fn a_run_by_hand_is_beside_the_schedule() {
     let world = World::new();
     let id = world.add(daily("09:00"), json!({}));
-    let run_now = || world.people("schedule.run_now", json!({"task_id": id}));
+    let run_now = || world.people("scheduler.run_now", json!({"task_id": id}));
     run_now().expect("it is active");
     assert_eq!(world.later(60).beat(), 1);
     world.end_all("completed", None);
@@ -335,7 +327,7 @@ fn a_task_that_was_changed_during_its_run_keeps_the_change() {
     let id = world.add(daily("09:00"), json!({}));
     world.at("2026-01-05T09:00:00Z").beat();
     let update = json!({"task_id": id, "schedule": daily("15:00")});
-    world.people("schedule.update", update).expect("a task");
+    world.people("scheduler.update", update).expect("a task");
     world.end_all("blocked", Some("log in"));
     world.later(60).beat();
     let task = world.task(&id);
@@ -348,7 +340,7 @@ fn a_task_that_was_changed_during_its_run_keeps_the_change() {
     let id = world.add(daily("10:00"), json!({}));
     world.at("2026-01-05T10:00:00Z").beat();
     world
-        .people("schedule.delete", json!({"task_id": id}))
+        .people("scheduler.delete", json!({"task_id": id}))
         .expect("a task");
     world.end_all("completed", None);
     world.later(60).beat();
@@ -365,7 +357,7 @@ fn a_blocked_occurrence_runs_once_more_after_a_resume() {
     world.later(60).beat();
     assert_eq!(world.later(60).beat(), 0);
     world
-        .people("schedule.resume", json!({"task_id": id}))
+        .people("scheduler.resume", json!({"task_id": id}))
         .expect("it can");
     assert_eq!(world.later(60).beat(), 1);
     world.end_all("completed", None);
@@ -379,7 +371,7 @@ fn a_blocked_occurrence_runs_once_more_after_a_resume() {
     // What was completed is not done again by a resume.
     assert!(
         world
-            .people("schedule.resume", json!({"task_id": id}))
+            .people("scheduler.resume", json!({"task_id": id}))
             .is_err()
     );
 }
@@ -392,7 +384,7 @@ fn stale_claims_end_when_their_task_stands_elsewhere() {
     world.at("2026-01-05T09:00:00Z").beat();
     world
         .people(
-            "schedule.update",
+            "scheduler.update",
             json!({"task_id": id, "schedule": daily("09:05")}),
         )
         .expect("a task");
@@ -405,7 +397,7 @@ fn stale_claims_end_when_their_task_stands_elsewhere() {
     world.agents().refuses = Some(HostError::new("store.unreachable", "gone"));
     world.at("2026-01-05T10:00:00Z").beat();
     world
-        .people("schedule.pause", json!({"task_id": paused}))
+        .people("scheduler.pause", json!({"task_id": paused}))
         .expect("a task");
     world.agents().refuses = None;
     assert_eq!(world.later(60).beat(), 0);
@@ -467,7 +459,7 @@ fn malformed_rows_stop_nothing_and_stay() {
     assert_eq!(rows.expect("a query").len(), 3);
     assert!(
         world
-            .people("schedule.show", json!({"task_id": ids[0]}))
+            .people("scheduler.show", json!({"task_id": ids[0]}))
             .is_err()
     );
     assert!(
@@ -486,7 +478,7 @@ fn malformed_rows_stop_nothing_and_stay() {
     );
     assert!(
         world
-            .people("schedule.show", json!({"task_id": ids[3]}))
+            .people("scheduler.show", json!({"task_id": ids[3]}))
             .is_ok()
     );
 }
@@ -571,19 +563,10 @@ fn old_runs_are_forgotten() {
     world.end_all("completed", None);
     world.later(60).beat();
     world
-        .people("schedule.pause", json!({"task_id": id}))
+        .people("scheduler.pause", json!({"task_id": id}))
         .expect("a task");
     world.at("2026-04-04T09:00:00Z").beat();
     assert_eq!(world.runs(&id).len(), 1);
     world.at("2026-04-06T09:00:00Z").beat();
     assert_eq!(world.runs(&id).len(), 0);
-}
-#[test]
-fn zz_debug() {
-    let world = World::new();
-    world.add(daily("09:00"), json!({}));
-    world.at("2026-01-05T09:00:00Z");
-    println!("{:?}", world.try_beat());
-    println!("{:?}", world.host.log_lines());
-    for a in world.host.asked() { println!("{} {}", a.method, serde_json::to_string(a.params.value()).unwrap()); }
 }

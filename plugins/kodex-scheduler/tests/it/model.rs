@@ -123,14 +123,14 @@ fn play(world: &World, known: &mut Known, step: &Step) {
                 known.ids.push(id);
             }
         }
-        Step::Pause(nth) => people("schedule.pause", *nth),
-        Step::Resume(nth) => people("schedule.resume", *nth),
-        Step::Delete(nth) => people("schedule.delete", *nth),
-        Step::RunNow(nth) => people("schedule.run_now", *nth),
+        Step::Pause(nth) => people("scheduler.pause", *nth),
+        Step::Resume(nth) => people("scheduler.resume", *nth),
+        Step::Delete(nth) => people("scheduler.delete", *nth),
+        Step::RunNow(nth) => people("scheduler.run_now", *nth),
         Step::Reschedule(nth, to) => {
             if let Some(id) = known.id(*nth) {
                 let _ = world.people(
-                    "schedule.update",
+                    "scheduler.update",
                     json!({"task_id": id, "schedule": schedule(*to)}),
                 );
             }
@@ -315,6 +315,9 @@ fn settle(world: &World, known: &mut Known) {
         .filter(|id| !known.broken.contains_key(*id))
     {
         let task = world.task(id);
+        if task.status != TaskStatus::Active {
+            continue;
+        }
         let behind = task.next_run_at_ms.map_or(0, |next| world.now_ms() - next);
         let is_catching_up = task.catch_up == kodex_scheduler::task::CatchUp::All;
         assert!(

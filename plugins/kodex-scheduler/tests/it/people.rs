@@ -13,7 +13,7 @@ fn people_see_and_change_all_tasks() {
         .tool(Some(&ann), "schedule_create", input)
         .expect("a task");
     let mine = world.add(every(5, "minute"), json!({}));
-    let listed = world.people("schedule.list", json!({})).expect("a list");
+    let listed = world.people("scheduler.list", json!({})).expect("a list");
     let places: Vec<_> = listed["tasks"]
         .as_array()
         .expect("tasks")
@@ -34,12 +34,12 @@ fn people_see_and_change_all_tasks() {
         ("delete", "deleted"),
     ] {
         let answer = world
-            .people(&format!("schedule.{name}"), json!({"task_id": mine}))
+            .people(&format!("scheduler.{name}"), json!({"task_id": mine}))
             .expect("a task");
         assert_eq!(answer["task"]["status"], status);
     }
     let error = world
-        .people("schedule.show", json!({"task_id": mine}))
+        .people("scheduler.show", json!({"task_id": mine}))
         .expect_err("it is gone");
     assert!(error.starts_with("schedule.task.not_found"), "{error}");
 }
@@ -50,7 +50,7 @@ fn people_may_have_a_run_each_minute_and_no_more() {
     let add = |schedule| {
         let destination = json!({"kind": "file", "address": "log"});
         world.people(
-            "schedule.add",
+            "scheduler.add",
             json!({"task": "x", "schedule": schedule, "call_id": "c", "destination": destination}),
         )
     };
@@ -61,7 +61,7 @@ fn people_may_have_a_run_each_minute_and_no_more() {
     );
     assert!(add(every(1, "minute")).is_ok());
     let error = world.people(
-        "schedule.add",
+        "scheduler.add",
         json!({"task": "x", "schedule": daily("09:00"), "call_id": "d",
         "destination": {"kind": "file", "address": "a\nb"}}),
     );
@@ -78,10 +78,10 @@ fn lists_go_on_where_they_stopped() {
     for _ in 0..53 {
         world.add(daily("09:00"), json!({}));
     }
-    let first = world.people("schedule.list", json!({})).expect("a list");
+    let first = world.people("scheduler.list", json!({})).expect("a list");
     assert_eq!(first["tasks"].as_array().map(Vec::len), Some(50));
     let rest = world
-        .people("schedule.list", json!({"after": first["after"]}))
+        .people("scheduler.list", json!({"after": first["after"]}))
         .expect("a list");
     assert_eq!(rest["tasks"].as_array().map(Vec::len), Some(3));
     assert_eq!(
@@ -95,7 +95,7 @@ fn a_schedule_can_be_tried_out() {
     let world = World::new();
     let schedule = json!({"kind": "cron", "expression": "0 9 * * MON", "timezone": "Europe/Paris"});
     let next = world
-        .people("schedule.next", json!({"schedule": schedule, "count": 2}))
+        .people("scheduler.next", json!({"schedule": schedule, "count": 2}))
         .expect("moments");
     assert_eq!(
         next["next"],
@@ -106,10 +106,10 @@ fn a_schedule_can_be_tried_out() {
     );
     let id = world.add(daily("09:00"), json!({}));
     let next = world
-        .people("schedule.next", json!({"task_id": id, "count": 1}))
+        .people("scheduler.next", json!({"task_id": id, "count": 1}))
         .expect("moments");
     assert_eq!(next["next"][0]["at"], "2026-01-05T09:00:00Z");
-    assert!(world.people("schedule.next", json!({})).is_err());
+    assert!(world.people("scheduler.next", json!({})).is_err());
 }
 
 #[test]
@@ -118,7 +118,7 @@ fn a_task_is_shown_with_its_runs() {
     let id = world.add(daily("09:00"), json!({}));
     world.at("2026-01-05T09:00:00Z").beat();
     let shown = world
-        .people("schedule.show", json!({"task_id": id}))
+        .people("scheduler.show", json!({"task_id": id}))
         .expect("a task");
     assert_eq!(shown["runs"][0]["state"], "running");
     assert_eq!(shown["runs"][0]["scheduled_for"], "2026-01-05T09:00:00Z");

@@ -101,7 +101,12 @@ impl World {
     }
 
     /// A tool, called in a conversation.
-    pub(crate) fn tool(&self, caller: Option<&Caller>, name: &str, input: Value) -> Result<Value, String> {
+    pub(crate) fn tool(
+        &self,
+        caller: Option<&Caller>,
+        name: &str,
+        input: Value,
+    ) -> Result<Value, String> {
         let payload = Json::from(input);
         let answer = finish(self.plugin.call(Request {
             kind: RequestKind::Tool,
@@ -125,7 +130,7 @@ impl World {
         for (key, value) in more.as_object().expect("an object") {
             input[key] = value.clone();
         }
-        let made = self.people("schedule.add", input).expect("a task");
+        let made = self.people("scheduler.add", input).expect("a task");
         made["task"]["id"].as_str().expect("an id").to_owned()
     }
 
