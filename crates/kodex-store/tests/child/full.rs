@@ -4,6 +4,7 @@
 //! the system then refuses a write as it does on a disk without room.
 
 use std::{
+    io::Write as _,
     path::Path,
     process::{Command, Stdio},
 };
@@ -120,7 +121,8 @@ async fn write(folder: &Path) {
     check_full(&error, "plugin state");
     assert!(n_rows > 10 && n_keys > 10, "{n_rows} {n_keys}");
     // A line of its own: the harness may have begun one.
-    println!("\nrows {n_rows}\nkeys {n_keys}");
+    let said = writeln!(std::io::stdout(), "\nrows {n_rows}\nkeys {n_keys}");
+    said.expect("the parent reads");
 }
 
 /// A transaction whose beginning fits and whose end does not.
