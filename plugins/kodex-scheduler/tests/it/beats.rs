@@ -241,7 +241,7 @@ fn what_is_more_than_a_day_late_is_skipped() {
     assert_eq!(world.shown(&id), "01-09T11:00 skipped");
     assert_eq!(
         (task.status, task.reason.as_deref()),
-        (TaskStatus::Paused, Some("skipped: 46 hours late")).into()
+        (TaskStatus::Paused, Some("skipped: 46 hours late"))
     );
 }
 
