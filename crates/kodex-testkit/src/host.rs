@@ -12,7 +12,7 @@ use kodex_plugin::{
 };
 use serde_json::json;
 
-use crate::{HandClock, values::Values};
+use crate::{HandClock, values::Values, work::Work};
 
 /// How many log lines and requests are kept; a plugin that says more is told so by
 /// [`FakeHost::n_dropped`], and the test does not run out of memory.
@@ -43,8 +43,8 @@ pub struct Asked {
 /// A [`Host`] for tests. Clones share the same records, answers and clock.
 ///
 /// It answers from the table that [`FakeHost::answer`] and [`FakeHost::refuse`] fill, then `clock/now`
-/// from its [`HandClock`] and `state/*` from memory with a host's rules on the same clock, and
-/// everything else with [`HostError::unknown_method`]. With the feature `sql` it also answers `db/*`,
+/// from its [`HandClock`], `state/*`, `agent/*` and `job/*` from memory with a host's rules on the same
+/// clock, and everything else with [`HostError::unknown_method`]. With the feature `sql` it also answers `db/*`,
 /// from a real database that `FakeHost::upgrade` makes.
 ///
 /// ```
@@ -66,6 +66,7 @@ pub struct FakeHost {
     answers: Arc<Mutex<BTreeMap<String, Answer>>>,
     seen: Arc<Mutex<Seen>>,
     values: Arc<Mutex<Values>>,
+    pub(crate) work: Arc<Mutex<Work>>,
     #[cfg(feature = "sql")]
     pub(crate) database: Arc<std::sync::OnceLock<crate::sql::Database>>,
 }
@@ -183,6 +184,7 @@ impl FakeHost {
         config: Json,
         grants: Vec<Permission>,
     ) -> Context {
+        self.work().own(plugin.to_string());
         Context {
             plugin,
             config,
@@ -248,7 +250,8 @@ impl FakeHost {
         if let Some(answer) = values.serve(method, params, self.clock.unix_ms()) {
             return answer;
         }
-        Err(HostError::unknown_method(method))
+        let answer = self.work().serve(method, params, self.clock.unix_ms());
+        answer.unwrap_or_else(|| Err(HostError::unknown_method(method)))
     }
 
     // A panic of a plugin or of an answer poisons nothing worth protecting here, and the records

@@ -1,6 +1,7 @@
 //! What a test of a Kodex plugin needs, and nothing that production code should use.
 //!
-//! - [`FakeHost`] records what a plugin says to its host, answers from a table and keeps its values.
+//! - [`FakeHost`] records what a plugin says to its host, answers from a table and keeps its values, its
+//!   agent runs and its jobs.
 //! - [`HandClock`] is a clock that only moves when the test moves it.
 //! - [`call_hook`], [`call_tool`] and [`activate`] call a plugin without an async runtime.
 //! - [`capture`] turns a panic into a value.
@@ -37,6 +38,7 @@ mod host;
 mod sql;
 mod suite;
 mod values;
+mod work;
 
 pub use call::{CALL_LIMIT, activate, block_on, call_hook, call_tool, finish};
 pub use capture::{Panicked, capture};
@@ -45,3 +47,4 @@ pub use host::{Asked, FakeHost, LogLine};
 #[cfg(feature = "sql")]
 pub use sql::AppliedStep;
 pub use suite::PluginSuite;
+pub use work::{FakeJob, FakeRun};
