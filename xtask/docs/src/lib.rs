@@ -17,3 +17,4 @@ page!(Readme, "README.md");
 page!(EmbedGuide, "docs/guides/embed.md");
 page!(DatabaseGuide, "docs/guides/database.md");
 page!(ContributeGuide, "docs/guides/contribute.md");
+page!(DurableWorkGuide, "docs/guides/durable-work.md");
