@@ -713,6 +713,21 @@ fn legible(text: &str) -> Cow<'_, str> {
     }
 }
 
+/// What cannot be true of a job, whoever wrote it.
+pub(crate) fn problem(job: &Job) -> Option<&'static str> {
+    let is_held = job.holder.is_some() && job.until_ms.is_some();
+    let is_free = job.holder.is_none() && job.until_ms.is_none() && !job.cancel;
+    match job.state {
+        JobState::Running if !is_held => Some("it runs, and nobody holds it"),
+        JobState::Running if job.token == 0 => Some("it runs under a token that was never given"),
+        JobState::Running => None,
+        _ if !is_free => Some("it does not run, and somebody holds it"),
+        JobState::Pending => None,
+        _ if job.ended_at_ms.is_none() => Some("it ended at no time"),
+        _ => None,
+    }
+}
+
 fn bad(plugin: &PluginName, field: &'static str, problem: String) -> StoreError {
     StoreError::BadJob {
         plugin: plugin.clone(),

@@ -6,10 +6,14 @@ use kodex_plugin::PluginName;
 use super::{
     Inner, Isolation,
     pool::{Arg, Line, Trouble},
+    queue,
     roles::{Home, Part},
     tables,
 };
 use crate::{Finding, Ledger as _, StoreError};
+
+/// Most findings of one kind; who has more has one problem.
+const N_FINDINGS: usize = 20;
 
 pub(super) async fn check(inner: &std::sync::Arc<Inner>) -> Result<Vec<Finding>, StoreError> {
     let mut findings = Vec::new();
@@ -35,6 +39,7 @@ pub(super) async fn check(inner: &std::sync::Arc<Inner>) -> Result<Vec<Finding>,
     }
     let mut line = inner.line().await?;
     findings.extend(strays(&mut line).await.map_err(own)?);
+    findings.extend(queue::check(&mut line, N_FINDINGS).await.map_err(own)?);
     if inner.options.isolation == Isolation::Roles {
         findings.extend(public(&mut line).await.map_err(own)?);
     }

@@ -9,6 +9,7 @@
 
 mod add;
 mod cancel;
+mod check;
 mod claim;
 mod end;
 mod hint;
@@ -39,6 +40,7 @@ use crate::{
 };
 use hint::Bell;
 
+pub(super) use check::check;
 pub(super) use tables::SCHEMA;
 
 /// How often a statement is tried again that runs into another one.
