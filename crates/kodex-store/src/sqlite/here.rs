@@ -352,6 +352,10 @@ mod tests {
     struct Still;
 
     impl kodex_plugin::Clock for Still {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "nothing here depends on this clock"
+        )]
         fn now(&self) -> std::time::Instant {
             std::time::Instant::now()
         }
