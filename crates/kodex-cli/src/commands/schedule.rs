@@ -176,7 +176,7 @@ impl Verb for Schedule {
                     "call_id": key.unwrap_or_else(unique),
                 });
                 how.into_params(&mut params);
-                one(invocation, "schedule.add", params, "will run").await
+                one(invocation, "scheduler.add", params, "will run").await
             }
             What::List => list(invocation).await,
             What::Show { id } => show(invocation, by(id)).await,
@@ -194,15 +194,15 @@ impl Verb for Schedule {
                     params["schedule"] = schedule;
                 }
                 how.into_params(&mut params);
-                one(invocation, "schedule.update", params, "is changed").await
+                one(invocation, "scheduler.update", params, "is changed").await
             }
-            What::Pause { id } => one(invocation, "schedule.pause", by(id), "rests").await,
-            What::Resume { id } => one(invocation, "schedule.resume", by(id), "goes on").await,
-            What::Delete { id } => one(invocation, "schedule.delete", by(id), "is deleted").await,
+            What::Pause { id } => one(invocation, "scheduler.pause", by(id), "rests").await,
+            What::Resume { id } => one(invocation, "scheduler.resume", by(id), "goes on").await,
+            What::Delete { id } => one(invocation, "scheduler.delete", by(id), "is deleted").await,
             What::RunNow { id } => {
                 one(
                     invocation,
-                    "schedule.run_now",
+                    "scheduler.run_now",
                     by(id),
                     "runs at the next heartbeat",
                 )
@@ -436,7 +436,7 @@ async fn list(invocation: &mut Invocation) -> Result<Exit, Problem> {
     let mut after = Value::Null;
     let mut n_malformed = 0;
     loop {
-        let page = ask(invocation, "schedule.list", json!({"after": after})).await?;
+        let page = ask(invocation, "scheduler.list", json!({"after": after})).await?;
         tasks.extend(
             page.get("tasks")
                 .and_then(Value::as_array)
@@ -484,7 +484,7 @@ async fn list(invocation: &mut Invocation) -> Result<Exit, Problem> {
 }
 
 async fn show(invocation: &mut Invocation, params: Value) -> Result<Exit, Problem> {
-    let answer = ask(invocation, "schedule.show", params).await?;
+    let answer = ask(invocation, "scheduler.show", params).await?;
     if invocation.globals.json {
         invocation.out = as_json::document(&answer)?;
         return Ok(Exit::Fine);
@@ -540,7 +540,7 @@ async fn show(invocation: &mut Invocation, params: Value) -> Result<Exit, Proble
 }
 
 async fn next(invocation: &mut Invocation, params: Value) -> Result<Exit, Problem> {
-    let answer = ask(invocation, "schedule.next", params).await?;
+    let answer = ask(invocation, "scheduler.next", params).await?;
     invocation.out = match invocation.globals.json {
         true => as_json::document(&answer)?,
         false => {

@@ -174,7 +174,7 @@ pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
 }
 
 /// What is said about work that lasts, with nothing left to resolve but the search path.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Work {
     pub(crate) settings: WorkSettings,
     pub(crate) heartbeat: HeartbeatSettings,
@@ -218,19 +218,6 @@ pub(crate) struct Serve {
     pub(crate) grace: Duration,
     pub(crate) beat: Duration,
     pub(crate) log_format: LogFormat,
-}
-
-impl Default for Work {
-    fn default() -> Self {
-        Self {
-            settings: WorkSettings::default(),
-            heartbeat: HeartbeatSettings::default(),
-            runner: None,
-            commands: BTreeMap::new(),
-            files: None,
-            webhook: None,
-        }
-    }
 }
 
 impl Default for Serve {

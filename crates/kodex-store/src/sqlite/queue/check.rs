@@ -6,11 +6,7 @@ use super::{
     row::{COLUMNS, read},
     tables,
 };
-use crate::{
-    Finding, StoreError,
-    queue::problem,
-    sqlite::open::Conn,
-};
+use crate::{Finding, StoreError, queue::problem, sqlite::open::Conn};
 
 const STRAYS: &str = "SELECT count(*) FROM (
     SELECT job FROM job_lines UNION ALL SELECT job FROM job_logs UNION ALL SELECT job FROM job_effects

@@ -93,7 +93,14 @@ async fn each_end_of_a_runner_has_its_state() {
             after: Duration::ZERO,
         })
     };
-    let cases: Vec<(&str, Vec<Step>, RunStatus, Option<&str>, usize)> = vec![
+    type Case = (
+        &'static str,
+        Vec<Step>,
+        RunStatus,
+        Option<&'static str>,
+        usize,
+    );
+    let cases: Vec<Case> = vec![
         (
             "failed",
             vec![failed()],
