@@ -39,7 +39,12 @@ impl Invocation {
         let builder = self.builder(&ready, false)?;
         let builder = ready.plugin_dirs.iter().fold(builder, Builder::plugin_dir);
         let runtime = self.build(builder).await?;
-        self.mention_refused(&runtime.ledger());
+        for record in runtime.ledger().iter() {
+            if record.status == Status::Error {
+                let (source, why) = (&record.source, &record.message);
+                tracing::warn!(event = "plugin_refused", source, "not loaded: {why}");
+            }
+        }
         Ok(runtime)
     }
 

@@ -3,7 +3,7 @@
 //! Where a process must die, this test starts itself again as that process.
 
 mod child;
-#[path = "child/full.rs"]
+#[path = "sqlite_files/full.rs"]
 mod full;
 
 use std::{

@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, time::Duration};
 
-use kodex::{HeartbeatSettings, Pulse, PulseOutcome};
+use kodex::{Pulse, PulseOutcome};
 
 use crate::{
     commands::runs::failed,
@@ -40,7 +40,7 @@ impl Verb for Heartbeat {
         })?;
         invocation.need_store()?;
         let runtime = invocation.open().await?;
-        let settings = HeartbeatSettings::default();
+        let settings = invocation.config()?.work.heartbeat.clone();
         let pulse = runtime.heartbeat(&settings).await.map_err(failed)?;
         if let Some(span) = span {
             let working = runtime.work().await.map_err(failed)?;

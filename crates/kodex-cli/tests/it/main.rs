@@ -8,6 +8,7 @@ mod report;
 mod scaffold;
 mod scale;
 mod sdks;
+mod serve;
 mod signals;
 mod store;
 mod terminal;

@@ -18,7 +18,7 @@ use kodex_store::{
     door::{read, written},
 };
 
-use crate::{register::Slot, runtime::Shared, work::service::Desk};
+use crate::{register::Slot, runtime::Shared, work::desk::Desk};
 
 pub(crate) use database::Database;
 use reading::Reading;

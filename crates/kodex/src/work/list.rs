@@ -7,7 +7,7 @@ use kodex_plugin::{
 use kodex_store::queue::{Cancelled, Filter, Job, JobState, LogStream, N_TOGETHER};
 use serde::Serialize;
 
-use super::{JOBS, RUNS, WorkError, request::RunRequest, run::RunResult, service::status};
+use super::{JOBS, RUNS, WorkError, desk::status, request::RunRequest, run::RunResult};
 use crate::Runtime;
 
 /// Runs or jobs.

@@ -6,6 +6,7 @@
 
 #[cfg(feature = "worker")]
 mod command;
+pub(crate) mod desk;
 mod end;
 mod engine;
 mod error;
@@ -19,7 +20,6 @@ mod process;
 mod request;
 mod run;
 mod runner;
-pub(crate) mod service;
 mod session;
 mod settings;
 pub(crate) mod ticket;
@@ -63,7 +63,7 @@ pub(crate) struct Works {
     pub(crate) destinations: BTreeMap<String, Arc<dyn Deliver>>,
     pub(crate) sessions: Option<Arc<dyn Sessions>>,
     pub(crate) tickets: ticket::Tickets,
-    pub(crate) rooms: service::Rooms,
+    pub(crate) rooms: desk::Rooms,
     /// Who holds the claims of this process, for people.
     pub(crate) holder: String,
     n_made: AtomicU64,
@@ -79,7 +79,7 @@ impl Default for Works {
             destinations,
             sessions: None,
             tickets: ticket::Tickets::default(),
-            rooms: service::Rooms::default(),
+            rooms: desk::Rooms::default(),
             holder: format!("{}-{}", std::process::id(), random()),
             n_made: AtomicU64::new(0),
         }

@@ -75,6 +75,7 @@ async fn answers_for_one_place_are_made_one_after_the_other() {
                     n.0 += 1;
                     n.1 = n.1.max(n.0);
                 }
+                // A run takes its time; without it none would meet another.
                 tokio::time::sleep(Duration::from_millis(20)).await;
                 self.n.lock().expect("no panic").0 -= 1;
                 RunEnd::Completed { answer: "a".into() }

@@ -188,6 +188,7 @@ async fn lost_runs_are_taken_back_before_plugins_are_asked_and_25_at_a_time() {
             store.queue().claim(&claim).await.expect("claimed").len(),
             30
         );
+        // Leases end by time alone.
         tokio::time::sleep(Duration::from_millis(150)).await;
         assert_eq!(pulse(&runtime).await.n_recovered, 25);
         assert_eq!(pulse(&runtime).await.n_recovered, 5);

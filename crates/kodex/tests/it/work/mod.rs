@@ -249,6 +249,7 @@ async fn until<T, F: Future<Output = Option<T>>>(what: &str, look: impl Fn() -> 
             if let Some(found) = look().await {
                 return found;
             }
+            // Paces the loop around the condition.
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
