@@ -90,6 +90,10 @@ pub const CODES: &[(&str, &str)] = &[
         "The new plugin cannot be written. Name a folder that you may write to.",
     ),
     (
+        "schedule.disabled",
+        "The scheduler is not among the plugins. Write a table `[plugin.kodex-scheduler]` into `.kodex/config.toml`, then run `kodex upgrade` once.",
+    ),
+    (
         "state.absent",
         "The plugin has no value for this key. `kodex state list PLUGIN` lists the keys.",
     ),
@@ -119,7 +123,13 @@ pub(crate) struct Meaning {
 pub(crate) fn meaning(code: &str) -> Option<Meaning> {
     let below = kodex::codes().into_iter().flat_map(|table| table.codes);
     let served = kodex_server::CODES.iter().copied();
-    let mut known = CODES.iter().copied().chain(served).chain(below);
+    let scheduled = kodex_scheduler::CODES.iter().copied();
+    let mut known = CODES
+        .iter()
+        .copied()
+        .chain(served)
+        .chain(scheduled)
+        .chain(below);
     let (code, meaning) = known.find(|(known, _)| *known == code)?;
     Some(Meaning {
         code: code.to_owned(),

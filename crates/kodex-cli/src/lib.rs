@@ -41,6 +41,7 @@ pub use schemas::schemas;
 
 pub use args::command;
 pub use codes::CODES;
+pub use kodex_scheduler::CODES as SCHEDULER_CODES;
 pub use kodex_server::CODES as SERVER_CODES;
 
 use std::ffi::OsString;

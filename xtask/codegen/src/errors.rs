@@ -28,10 +28,18 @@ fn sections() -> Vec<Section> {
         "What `kodex serve` and its socket give, and the command line where it speaks to that socket.",
         kodex_cli::SERVER_CODES.to_vec(),
     );
+    let scheduled = (
+        "The scheduler",
+        "What the plugin kodex-scheduler answers to people and to models.",
+        kodex_cli::SCHEDULER_CODES.to_vec(),
+    );
     let below = kodex::codes()
         .into_iter()
         .map(|table| (table.title, table.about, table.codes));
-    [first, served].into_iter().chain(below).collect()
+    [first, served, scheduled]
+        .into_iter()
+        .chain(below)
+        .collect()
 }
 
 pub(crate) fn page() -> Page {
@@ -87,6 +95,7 @@ mod tests {
         "kodex.agent",
         "kodex.jobs",
         "kodex.plugins",
+        "kodex.sock",
         "kodex.state",
         "session.completed",
     ];
@@ -101,6 +110,8 @@ mod tests {
     fn is_other(text: &str) -> bool {
         let ending = text.rsplit('.').next().unwrap_or_default();
         OTHERS.contains(&text)
+            // The hooks by which people ask the scheduler.
+            || text.starts_with("scheduler.")
             || kodex_plugin::hook::known(text).is_some()
             || ENDINGS.contains(&ending)
     }

@@ -308,30 +308,30 @@ impl When {
     }
 }
 
-/// A span in whole units, the largest that fits.
+/// A span in one unit, as the scheduler wants it.
 fn units(flag: &str, span: &str) -> Result<Value, Problem> {
-    let parsed = kodex::contract::span::parse_span(span);
-    let seconds = parsed.map(|span| span.as_secs_f64());
-    let seconds = match seconds {
-        Ok(seconds) if seconds >= 1.0 && seconds.fract() == 0.0 => seconds as u64,
+    let at = span
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(span.len());
+    let (number, unit) = span.split_at(at);
+    let unit = match unit {
+        "s" => "second",
+        "m" => "minute",
+        "h" => "hour",
+        "d" => "day",
+        "w" => "week",
         _ => {
             return Err(usage(format!(
-                "{flag} {span:?} is no span of whole seconds; write it as 90m or 2h"
+                "{flag} {span:?} is no span; write it as 90m, 2h or 1d"
             )));
         }
     };
-    let units = [
-        (604_800, "week"),
-        (86_400, "day"),
-        (3_600, "hour"),
-        (60, "minute"),
-        (1, "second"),
-    ];
-    let (size, unit) = units
-        .into_iter()
-        .find(|(size, _)| seconds % size == 0)
-        .unwrap_or((1, "second"));
-    Ok(json!({"value": seconds / size, "unit": unit}))
+    let number: u64 = number.parse().map_err(|_| {
+        usage(format!(
+            "{flag} {span:?} begins with no whole number; write it as 90m or 2h"
+        ))
+    })?;
+    Ok(json!({"value": number, "unit": unit}))
 }
 
 /// A moment with its distance from UTC stays a text; a local one becomes date and time.

@@ -98,7 +98,10 @@ fn examples() -> BTreeMap<&'static str, (Value, Value)> {
         ("file.changed", (full(&change), nothing.clone())),
         (
             "heartbeat",
-            (json!({"now_unix_ms": 1}), json!({"n_started": 2})),
+            (
+                json!({"now_unix_ms": 1, "ticket": 7}),
+                json!({"n_started": 2}),
+            ),
         ),
         ("instructions.loaded", (full(&change), nothing.clone())),
         (

@@ -189,7 +189,7 @@ mod tests {
         check("http://0x7f000001/", "!has no usable host or port");
         check("http://127.1/", "!has no usable host or port");
         check("http://0177.0.0.1/", "!has no usable host or port");
-        check("http://[::1%25lo]/", "!is none");
+        check("http://[::1%25lo]/", "!has no usable host or port");
         check("http://a.example:0/", "!has no usable host or port");
         check("http://a_b.example/", "!has no usable host or port");
         check("http://-a.example/", "!has no usable host or port");

@@ -16,9 +16,14 @@ use crate::{
 
 const LEASES: &str = "SELECT key, token, until_ms FROM kodex.leases
     WHERE plugin = $1 AND ($2::text IS NULL OR key > $2) ORDER BY key LIMIT $3";
-const NUMBERS: &str = "SELECT last_version FROM kodex.counters WHERE plugin = $1";
-const RAISE: &str = "INSERT INTO kodex.counters AS c (plugin, n_keys, last_version) VALUES ($1, 0, $2)
-    ON CONFLICT (plugin) DO UPDATE SET last_version = greatest(c.last_version, excluded.last_version)";
+/// The sequence serves all plugins, so its last number is above all of each one's.
+const NUMBERS: &str = "SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM kodex.versions";
+/// Never lowers it, however fast others take numbers meanwhile: it is raised by what it lacks.
+const RAISE: &str =
+    "SELECT setval('kodex.versions', greatest($1::bigint, nextval('kodex.versions')))
+    FROM kodex.versions WHERE last_value < $1::bigint";
+const KEEP_COUNTS: &str =
+    "INSERT INTO kodex.counters (plugin, n_keys) VALUES ($1, 0) ON CONFLICT (plugin) DO NOTHING";
 const VALUE: &str = "INSERT INTO kodex.state (plugin, key, value, version, expires_at_ms) VALUES ($1, $2, $3, $4, $5)
     ON CONFLICT (plugin, key) DO UPDATE SET value = excluded.value, version = excluded.version,
         expires_at_ms = excluded.expires_at_ms";
@@ -26,8 +31,10 @@ const LEASE: &str =
     "INSERT INTO kodex.leases AS l (plugin, key, token, until_ms) VALUES ($1, $2, $3, $4)
     ON CONFLICT (plugin, key) DO UPDATE SET token = excluded.token, until_ms = excluded.until_ms
     WHERE l.token <= excluded.token";
+/// A count anew: portions of room that were handed out before are void.
 const COUNT: &str = "UPDATE kodex.counters
-    SET n_keys = (SELECT count(*) FROM kodex.state WHERE plugin = $1) WHERE plugin = $1";
+    SET n_keys = (SELECT count(*) FROM kodex.state WHERE plugin = $1), n_counts = n_counts + 1
+    WHERE plugin = $1";
 
 pub(super) async fn leases(
     inner: &Inner,
@@ -52,9 +59,9 @@ pub(super) async fn leases(
     Ok(rows.iter().map(lease).collect())
 }
 
-pub(super) async fn numbers(inner: &Inner, plugin: &PluginName) -> Result<Numbers, StoreError> {
+pub(super) async fn numbers(inner: &Inner) -> Result<Numbers, StoreError> {
     let mut line = inner.line().await?;
-    let rows = line.rows(NUMBERS, &[Arg::Text(plugin.as_str())]).await;
+    let rows = line.rows(NUMBERS, &[]).await;
     let rows = rows.map_err(|trouble| inner.own(trouble, "a look at numbers"))?;
     let last = rows.first().map_or(0, |row| unsigned(row.get(0)));
     Ok(Numbers {
@@ -88,8 +95,8 @@ async fn keep(line: &mut Line, plugin: &PluginName, adopted: &Adopted<'_>) -> Re
     let plugin = Arg::Text(plugin.as_str());
     let last = Arg::Number(signed(last_version.max(last_token)));
     line.begin().await?;
-    // Every write of the plugin takes this row first.
-    line.rows(RAISE, &[plugin, last]).await?;
+    line.rows(RAISE, &[last]).await?;
+    line.rows(KEEP_COUNTS, &[plugin]).await?;
     for (key, entry) in adopted.values {
         let args = [
             plugin,

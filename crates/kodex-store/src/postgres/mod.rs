@@ -554,8 +554,8 @@ impl Store for PgStore {
         Box::pin(adopt::leases(&self.inner, plugin, after, limit))
     }
 
-    fn numbers<'a>(&'a self, plugin: &'a PluginName) -> Work<'a, Numbers> {
-        Box::pin(adopt::numbers(&self.inner, plugin))
+    fn numbers<'a>(&'a self, _: &'a PluginName) -> Work<'a, Numbers> {
+        Box::pin(adopt::numbers(&self.inner))
     }
 
     fn adopt<'a>(&'a self, plugin: &'a PluginName, adopted: &'a Adopted<'a>) -> Work<'a, ()> {

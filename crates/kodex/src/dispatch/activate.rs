@@ -25,14 +25,20 @@ impl Slot {
     }
 }
 
-/// Starts the activation of a plugin without waiting for it.
-pub(crate) fn start(shared: &Shared, slot: &Arc<Slot>) {
+/// Where the end of an activation is told.
+type Told = watch::Receiver<Option<Result<(), PluginError>>>;
+
+/// Starts the activation of a plugin without waiting for it. Gives where its end is told, unless the plugin
+/// is active.
+pub(crate) fn start(shared: &Shared, slot: &Arc<Slot>) -> Option<Told> {
     let mut state = lock(&slot.activation);
-    if !matches!(*state, Activation::Idle) {
-        return;
+    match &*state {
+        Activation::Done => return None,
+        Activation::Running(told) => return Some(told.clone()),
+        Activation::Idle => {}
     }
     let (tell, told) = watch::channel(None);
-    *state = Activation::Running(told);
+    *state = Activation::Running(told.clone());
     drop(state);
     let (slot, timeout) = (slot.clone(), shared.guard.activation_timeout);
     let host = Arc::new(PluginHost::of(shared, &slot));
@@ -55,6 +61,7 @@ pub(crate) fn start(shared: &Shared, slot: &Arc<Slot>) {
         // Nobody may be waiting any more.
         let _ = tell.send(Some(result));
     });
+    Some(told)
 }
 
 async fn activate(
@@ -80,19 +87,8 @@ pub(crate) async fn ensure(
     slot: &Arc<Slot>,
     no_later_than: Option<Instant>,
 ) -> Result<(), PluginError> {
-    start(shared, slot);
-    let mut told = match &*lock(&slot.activation) {
-        Activation::Done => return Ok(()),
-        Activation::Running(told) => told.clone(),
-        // It failed between the two lines above; the next call tries again.
-        Activation::Idle => {
-            let text = "the plugin failed to start a moment ago";
-            return Err(PluginError::new(
-                Failure::Unavailable,
-                "activate.failed",
-                text,
-            ));
-        }
+    let Some(mut told) = start(shared, slot) else {
+        return Ok(());
     };
     let wait = async {
         match told.wait_for(Option::is_some).await {

@@ -94,7 +94,8 @@ impl<'a> Event<'a> {
         let wanted = self.options.capability.as_deref();
         for subscriber in self.route.subscribers.iter().filter(|s| offers(s, wanted)) {
             if !subscriber.slot.is_active() {
-                activate::start(self.shared, &subscriber.slot);
+                // Whoever asks it waits for it.
+                let _ = activate::start(self.shared, &subscriber.slot);
             }
         }
         self.route

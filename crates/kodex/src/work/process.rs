@@ -207,6 +207,9 @@ struct Lines<R> {
     line: Vec<u8>,
     tail: Vec<u8>,
     n_bytes: usize,
+    n_lines: usize,
+    /// Some of it is not in the log.
+    is_cut: bool,
     is_closed: bool,
 }
 
@@ -219,6 +222,8 @@ impl Lines<pipe::Receiver> {
             line: Vec::new(),
             tail: Vec::new(),
             n_bytes: 0,
+            n_lines: 0,
+            is_cut: false,
             is_closed: false,
         }
     }
@@ -234,19 +239,27 @@ impl Lines<pipe::Receiver> {
             Ok(n) => n,
         };
         self.n_bytes += n;
-        let got = self.chunk[..n].to_vec();
-        self.tail.extend_from_slice(&got);
+        self.tail.extend_from_slice(&self.chunk[..n]);
         if self.tail.len() > 2 * TAIL_BYTES {
             self.tail.drain(..self.tail.len() - TAIL_BYTES);
         }
-        for byte in got {
-            match byte {
-                b'\n' => lines.extend(self.last()),
-                _ if self.line.len() < LINE_BYTES => self.line.push(byte),
-                // The rest of a long line is not in the log; the answer has it.
-                _ => {}
-            }
+        if self.n_bytes + self.n_lines * LINE_COST > LOGGED_BYTES {
+            // What is not logged any more is not taken apart either: a flood must not cost more than reading.
+            self.line.clear();
+            self.is_cut = true;
+            return lines;
         }
+        let chunk = std::mem::take(&mut self.chunk);
+        for (at, part) in chunk[..n].split(|byte| *byte == b'\n').enumerate() {
+            if at > 0 {
+                self.n_lines += 1;
+                lines.extend(self.last());
+            }
+            // The rest of a long line is not in the log; the answer has it.
+            let room = LINE_BYTES.saturating_sub(self.line.len());
+            self.line.extend_from_slice(&part[..part.len().min(room)]);
+        }
+        self.chunk = chunk;
         lines
     }
 
