@@ -65,6 +65,10 @@ pub(super) async fn complete_all(inner: &Arc<Inner>) -> Result<(), StoreError> {
         .store
         .readers
         .call(Patience::default(), |seat, _| {
+            // Another process may be making the file at this moment.
+            if !seat.has_file()? {
+                return Ok(Vec::new());
+            }
             seat.reader()?.own(|db| {
                 let mut statement = db.prepare("SELECT source, target FROM renames")?;
                 let rows = statement.query_map([], |row| {
