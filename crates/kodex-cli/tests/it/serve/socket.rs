@@ -5,15 +5,14 @@ use std::{
     io::{Read as _, Write as _},
     os::unix::{
         fs::{MetadataExt as _, PermissionsExt as _},
-        net::{UnixListener, UnixStream},
+        net::UnixListener,
     },
 };
 
 use rustix::process::Signal;
-use serde_json::{Value, json};
 
 use crate::{
-    serve::{Node, say, socket, until, world},
+    serve::{Node, socket, world},
     world::DEADLINE,
 };
 
@@ -93,197 +92,6 @@ fn a_path_may_be_longer_than_the_system_takes() {
     node.stop();
 }
 
-fn answer(line: &str) -> Value {
-    serde_json::from_str(line).unwrap_or_else(|error| panic!("{line:?}: {error}"))
-}
-
-#[test]
-#[ignore = "open: a bare client is hung up on"]
-fn malformed_and_huge_messages_are_answered_and_harm_nobody() {
-    let world = world(0, "cat");
-    let node = Node::start(&world, "");
-    let deep = format!("{}{}", "[".repeat(200), "]".repeat(200));
-    let huge = "x".repeat(3 << 20);
-    let request = |method: &str, params: Value| {
-        json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).to_string()
-    };
-    for (text, number, code) in [
-        ("{".to_owned(), -32700, "daemon.message"),
-        ("\u{0}".to_owned(), -32700, "daemon.message"),
-        (deep.clone(), -32700, "daemon.message"),
-        ("[]".to_owned(), -32600, "daemon.message"),
-        ("1".to_owned(), -32600, "daemon.message"),
-        (
-            "{\"jsonrpc\":\"1.0\",\"id\":1,\"method\":\"status\"}".to_owned(),
-            -32600,
-            "daemon.message",
-        ),
-        (
-            "{\"jsonrpc\":\"2.0\",\"method\":\"status\"}".to_owned(),
-            -32600,
-            "daemon.message",
-        ),
-        (
-            "{\"jsonrpc\":\"2.0\",\"id\":{},\"method\":\"status\"}".to_owned(),
-            -32600,
-            "daemon.message",
-        ),
-        (
-            "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"status\",\"x\":1}".to_owned(),
-            -32600,
-            "daemon.message",
-        ),
-        (huge, -32600, "daemon.message"),
-        (request("stop", json!({})), -32601, "daemon.method"),
-        (request("status", json!({"x": 1})), -32602, "daemon.params"),
-        (request("status", json!([1])), -32602, "daemon.params"),
-        (request("emit", json!({"hook": 1})), -32602, "daemon.params"),
-        (
-            request(
-                "emit",
-                json!({"hook": "a", "payload": {}, "like": {"config": "x"}}),
-            ),
-            -32000,
-            "daemon.other",
-        ),
-        (
-            request("runs/list", json!({"states": ["nowhere"]})),
-            -32602,
-            "daemon.params",
-        ),
-        (
-            request("runs/show", json!({"id": "run_none"})),
-            -32000,
-            "work.unknown",
-        ),
-        (
-            request("call", json!({"tool": "none", "input": {}})),
-            -32000,
-            "tool.unknown",
-        ),
-    ] {
-        let said = say(&world, format!("{text}\n").as_bytes());
-        let said = answer(&said);
-        assert_eq!(said["error"]["code"], number, "{text:.80}: {said}");
-        assert_eq!(said["error"]["data"]["code"], code, "{text:.80}: {said}");
-    }
-    let said = say(&world, b"\xff\xfe\n");
-    assert_eq!(answer(&said)["error"]["code"], -32700);
-    // An end within a message has no answer, many messages have one each, blank lines none.
-    let cut = say(&world, b"{\"jsonrpc\":");
-    assert_eq!(answer(&cut)["error"]["data"]["code"], "daemon.message");
-    let status = request("status", json!({}));
-    let many = say(&world, format!("\n{status}\n\n{status}\n").as_bytes());
-    assert_eq!(many.lines().count(), 2, "{many}");
-    assert!(
-        many.lines()
-            .all(|line| answer(line)["result"]["ready"] == true)
-    );
-    node.stop();
-}
-
-#[test]
-#[ignore = "open: a bare client is hung up on"]
-fn every_method_answers() {
-    let world = world(2, "cat");
-    let node = Node::start(&world, "--beat 600s");
-    let ask = |method: &str, params: Value| {
-        let request = json!({"jsonrpc": "2.0", "id": "a", "method": method, "params": params});
-        let said = answer(&say(&world, format!("{request}\n").as_bytes()));
-        assert_eq!(said["id"], "a", "{said}");
-        assert!(said.get("error").is_none(), "{method}: {said}");
-        said["result"].clone()
-    };
-    let pulse = ask("heartbeat", json!({}));
-    assert_eq!(pulse["plugins"][0]["plugin"], "maker", "{pulse}");
-    let runs = until("two completed runs", || {
-        let runs = ask("runs/list", json!({"kind": "run", "states": ["completed"]}));
-        (runs.as_array().is_some_and(|runs| runs.len() == 2)).then_some(runs)
-    });
-    let id = runs[0]["id"].as_str().expect("an id");
-    assert_eq!(ask("runs/show", json!({"id": id}))["status"], "completed");
-    assert!(
-        !ask("runs/logs", json!({"id": id}))
-            .as_array()
-            .expect("lines")
-            .is_empty()
-    );
-    ask("runs/retry", json!({"id": id}));
-    until("it runs again", || {
-        let run = ask("runs/show", json!({"id": id}));
-        (run["status"] == "completed" && run["generation"] == 1).then_some(())
-    });
-    assert!(
-        ask("reload", json!({}))["changed"]
-            .as_array()
-            .expect("names")
-            .is_empty()
-    );
-    assert_eq!(ask("doctor", json!({}))["report"], 1);
-    assert_eq!(ask("status", json!({}))["pulses"]["n_failed"], 0);
-    let said = ask("emit", json!({"hook": "probe.x", "payload": {"a": 1}}));
-    assert_eq!(said["answer"], json!([{"got": {"a": 1}}]));
-    let said = ask("call", json!({"tool": "twice", "input": {"n": 4}}));
-    assert_eq!(said["answer"], json!({"n": 8}));
-    node.stop();
-}
-
-/// Says something to the socket as the user who owns nothing.
-#[expect(clippy::disallowed_methods, reason = "another user is another process")]
-fn as_nobody(path: &std::path::Path) -> String {
-    use std::os::unix::process::CommandExt as _;
-    const TALK: &str = r#"
-import socket, sys
-s = socket.socket(socket.AF_UNIX)
-try:
-    s.connect(sys.argv[1])
-except OSError as e:
-    print(type(e).__name__)
-    sys.exit()
-s.sendall(b'{"jsonrpc":"2.0","id":1,"method":"status"}\n')
-print(s.makefile().readline())
-"#;
-    let done = std::process::Command::new("/usr/bin/python3")
-        .args(["-I", "-c", TALK])
-        .arg(path)
-        .current_dir("/")
-        .uid(65_534)
-        .gid(65_534)
-        .output()
-        .expect("a process of another user");
-    String::from_utf8_lossy(&done.stdout).into_owned() + &String::from_utf8_lossy(&done.stderr)
-}
-
-#[test]
-#[ignore = "open: a bare client is hung up on"]
-fn other_users_are_refused_by_the_folder_and_by_the_kernels_word() {
-    let world = world(0, "cat");
-    let node = Node::start(&world, "");
-    let path = socket(&world);
-    if !rustix::process::geteuid().is_root() {
-        // Only root can be another user; what can be seen is who may come near.
-        assert_eq!(mode(&path), 0o600);
-        return node.stop();
-    }
-    assert!(as_nobody(&path).contains("PermissionError"));
-    // As if somebody had opened every door on the way.
-    for folder in path
-        .ancestors()
-        .skip(1)
-        .filter(|folder| folder.starts_with(std::env::temp_dir()))
-    {
-        if folder != std::env::temp_dir() {
-            fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).expect("open");
-        }
-    }
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).expect("open");
-    let said = as_nobody(&path);
-    assert!(said.contains("daemon.stranger"), "{said}");
-    assert!(!said.contains("n_plugins"), "{said}");
-    assert_eq!(world.run("status").code(), 0);
-    node.stop();
-}
-
 #[test]
 fn a_socket_of_another_user_is_told_nothing() {
     if !rustix::process::geteuid().is_root() {
@@ -306,28 +114,4 @@ fn a_socket_of_another_user_is_told_nothing() {
     assert_eq!(done.code(), 1);
     assert!(done.stderr.contains("daemon.broken"), "{}", done.stderr);
     accepted.join().expect("a thread");
-}
-
-#[test]
-#[ignore = "open: the plugin is never reached"]
-fn whoever_hangs_up_takes_back_what_it_asked() {
-    let world = world(0, "cat");
-    let fifo = world.fifo("said");
-    let slow = format!(
-        "import kodex, os, time\nplugin = kodex.Plugin('slow', '0.1.0', 'Is slow.')\n\
-         @plugin.tool('wait', description='Waits.', timeout='600s')\ndef wait(input):\n    \
-         f = open({:?}, 'w'); f.write(str(os.getpid())); f.close()\n    time.sleep(600)\n",
-        fifo.path().display().to_string()
-    );
-    world.write("plugins/slow.py", slow);
-    let node = Node::start(&world, "--grace 60s");
-    let mut stream = UnixStream::connect(socket(&world)).expect("a socket");
-    let ask = json!({"jsonrpc": "2.0", "id": 1, "method": "call", "params": {"tool": "wait", "input": {}}});
-    stream
-        .write_all(format!("{ask}\n").as_bytes())
-        .expect("sent");
-    fifo.read();
-    drop(stream);
-    // A request that is under way would hold up the end for as long as the grace.
-    node.stop();
 }
