@@ -104,7 +104,12 @@ pub(super) struct Lines {
 impl Lines {
     pub(super) fn new(config: Config, n: usize, shared: Shared) -> Result<Self, StoreError> {
         // Whether a connection is alive is all that is asked here; see `Line::clean` for the rest.
-        let manager = Manager::from_config(config, shared.tls.clone(), ManagerConfig::default());
+        #[cfg_attr(
+            not(feature = "tls"),
+            expect(clippy::clone_on_copy, reason = "with TLS it is none")
+        )]
+        let tls = shared.tls.clone();
+        let manager = Manager::from_config(config, tls, ManagerConfig::default());
         let pool = Pool::builder(manager)
             .max_size(n)
             .runtime(Runtime::Tokio1)

@@ -120,6 +120,7 @@ fn legible(text: &str) -> Cow<'_, str> {
 }
 
 /// What cannot be true of a job, whoever wrote it.
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub(crate) fn problem(job: &Job) -> Option<&'static str> {
     let is_held = job.holder.is_some() && job.until_ms.is_some();
     let is_free = job.holder.is_none() && job.until_ms.is_none() && !job.cancel;

@@ -29,6 +29,7 @@ use tokio::sync::watch;
 
 use crate::{StoreError, Work};
 
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub(crate) use judge::problem;
 pub use judge::{
     check_effect, check_many, check_new, check_payload, kept_line, kept_reason, lease_of,
