@@ -23,6 +23,10 @@ pub mod store;
 pub mod value;
 
 #[cfg(feature = "postgres")]
+#[cfg_attr(
+    not(feature = "tls"),
+    expect(clippy::clone_on_copy, reason = "what connects is no copy with TLS")
+)]
 pub mod postgres;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
