@@ -94,6 +94,16 @@ impl Values {
         }
     }
 
+    /// Keeps versions for later. Callers that reserve at once come here in any order: only the highest versions stay,
+    /// so that a write never gets a lower one than a write that ended before it began.
+    fn keep(&self, plugin: &PluginName, reserved: Range<i64>) {
+        let mut reserve = locked(&self.reserve);
+        let held = reserve.entry(plugin.clone()).or_default();
+        if held.end <= reserved.start {
+            *held = reserved;
+        }
+    }
+
     async fn change<T, F>(&self, plugin: &PluginName, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
@@ -147,7 +157,7 @@ impl State for Values {
                 .change(plugin, move |db, now_ms| change.run(db, now_ms))
                 .await?;
             if let Some(reserved) = reserved {
-                locked(&self.reserve).insert(plugin.clone(), reserved);
+                self.keep(plugin, reserved);
             }
             Ok(written)
         })

@@ -118,10 +118,7 @@ async fn versions_are_given_once(given: Given) {
                 for at in 0..20 {
                     versions.push(given.set(&format!("key{caller}-{}", at % 3), "1").await);
                 }
-                for key in 0..3 {
-                    let of_key = versions.iter().skip(key).step_by(3);
-                    assert!(of_key.is_sorted(), "{versions:?}");
-                }
+                assert!(versions.is_sorted(), "{versions:?}");
                 versions
             })
         })
