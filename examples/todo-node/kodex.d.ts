@@ -246,6 +246,8 @@ export interface Jobs {
 
 /** What comes with each call besides its payload. */
 export interface Call {
+  /** For tools: who calls and from where, as the host knows it. */
+  caller: Caller | undefined;
   /** Fires when the host no longer wants the answer. Hand it on to fetch and the like. */
   signal: AbortSignal;
   /** When the answer is due. */
@@ -259,6 +261,20 @@ export interface Call {
   agent: Agent;
   /** The plugin's jobs. */
   jobs: Jobs;
+}
+
+/** Who calls a tool and from where. What a model writes into the input cannot change it. */
+export interface Caller {
+  /** The same for a call that is made again, and for no other. */
+  call_id: string;
+  /** The conversation in which it is made. */
+  source: Destination;
+  /** Who may see what is said there; private where it is not said. */
+  visibility?: "public" | "private";
+  /** Whether it is between one person and the agent alone. */
+  direct?: boolean;
+  /** The person, where the host is sure of it. */
+  actor?: { id: string; name?: string };
 }
 
 /** What the handler of a heartbeat is given. Its doors carry the ticket of the call. */
@@ -409,4 +425,5 @@ export interface CallParams {
   payload: any;
   timeout_ms: number;
   deadline_unix_ms: number;
+  caller?: Caller;
 }

@@ -549,8 +549,9 @@ class Given {
   #door;
 
   /** @param {import("./kodex.d.ts").Host} host @param {CallParams} params @param {Id} call */
-  constructor(host, { timeout_ms: timeout }, call) {
+  constructor(host, { timeout_ms: timeout, caller }, call) {
     this.host = host;
+    this.caller = caller;
     this.timeout = timeout;
     this.call = call;
     this.dueAt = Date.now() + timeout;

@@ -89,6 +89,14 @@ test("a query gives rows, and a handler's refusal is the model's text", async ()
   await assert.rejects(host.callTool("t"), refused("tool.input.refused"));
 });
 
+test("a tool knows its caller, and no input can change that", async () => {
+  const own = createPlugin({ name: "p", version: "1.0.0" }).tool("who", (_, call) => call.caller ?? null);
+  const host = await FakeHost.start(own);
+  const caller = { call_id: "7", source: { kind: "session", address: "s-1" } };
+  assert.deepEqual(await host.callTool("who", { caller: "me" }, caller), caller);
+  assert.equal(await host.callTool("who", { caller: "me" }), null);
+});
+
 test("rows keep the order of their columns, and of two of one name the first counts", async () => {
   const own = plugin(async (_, { db }) => (await db.query("SELECT 1")).map((row) => Object.entries(row)));
   const columns = ["b", "a", "b", "__proto__"].map((name) => ({ name, type: "any" }));

@@ -1,6 +1,6 @@
 // The types of testing.mjs.
 
-import type { Destination, HostError, Level, Param, Plugin, Row, RunStatus, Session, StepCounts } from "./kodex.d.ts";
+import type { Caller, Destination, HostError, Level, Param, Plugin, Row, RunStatus, Session, StepCounts } from "./kodex.d.ts";
 
 /** A statement that the plugin sent. The ends of transactions stand in between: `BEGIN`, `COMMIT`, ... */
 export interface Statement {
@@ -83,7 +83,7 @@ export class FakeHost {
   readonly values: { [key: string]: any };
   /** The reply, or `undefined` when there is none. Rejects with a HostError, whose code is the contract's. */
   callHook(name: string, payload?: unknown): Promise<any>;
-  callTool(name: string, input?: unknown): Promise<any>;
+  callTool(name: string, input?: unknown, caller?: Caller): Promise<any>;
   /** Runs a data step as after an interruption with this progress; gives its counters. */
   runStep(name: string, progress?: unknown): Promise<StepCounts>;
   /** The agent runs that the plugin asked for, the oldest first. */

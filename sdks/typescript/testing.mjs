@@ -143,9 +143,9 @@ export class FakeHost {
     return this.#call("hook", name, payload);
   }
 
-  /** @param {string} name @param {unknown} [input] */
-  callTool(name, input = {}) {
-    return this.#call("tool", name, input);
+  /** @param {string} name @param {unknown} [input] @param {import("./kodex.d.ts").Caller} [caller] */
+  callTool(name, input = {}, caller) {
+    return this.#call("tool", name, input, caller);
   }
 
   /** @param {string} name @param {unknown} [progress] */
@@ -162,12 +162,12 @@ export class FakeHost {
     this.#send({ method: "$/cancel", params: { id: this.#lastId } });
   }
 
-  /** @param {string} kind @param {string} name @param {unknown} payload */
-  async #call(kind, name, payload) {
+  /** @param {string} kind @param {string} name @param {unknown} payload @param {object} [caller] */
+  async #call(kind, name, payload, caller) {
     const { timeoutMs = 30_000 } = this.#options;
     const due = { timeout_ms: timeoutMs, deadline_unix_ms: Date.now() + timeoutMs };
     try {
-      return (await this.#ask("call", { kind, name, payload, ...due })).reply;
+      return (await this.#ask("call", { kind, name, payload, ...due, caller })).reply;
     } finally {
       // A call that ends takes what it has open with it.
       if (this.#tx !== undefined) this.#end("db/rollback");

@@ -21,7 +21,7 @@ const QUICK: Duration = Duration::from_secs(3 * 60);
 const FULL: Duration = Duration::from_secs(30 * 60);
 
 /// The benchmarks that measure on a server too.
-const ON_POSTGRES: &[&str] = &["migrate", "state", "db"];
+const ON_POSTGRES: &[&str] = &["migrate", "state", "db", "work", "schedule"];
 
 /// What a figure must say about itself.
 const FIELDS: &[&str] = &["bench", "case", "value", "unit", "better"];

@@ -21,9 +21,11 @@ mod programs;
 mod report;
 pub mod roles;
 mod samples;
+mod schedule;
 mod size;
 mod state;
 mod stored;
+mod work;
 mod worker;
 mod world;
 
@@ -75,6 +77,10 @@ enum Bench {
     State,
     /// Statements on plugins' own tables
     Db,
+    /// Jobs claimed under leases and ended
+    Work,
+    /// Beats of the scheduler, and the next occurrence
+    Schedule,
 }
 
 /// Runs the bench that the command line names and gives the exit status: 0 whatever is met, 1 with
@@ -120,6 +126,8 @@ fn run(arguments: &Arguments) -> Result<u8> {
         Bench::Migrate => migrate::run(&mut report, size, &programs)?,
         Bench::State => state::run(&mut report, size, &programs)?,
         Bench::Db => db::run(&mut report, size, &programs)?,
+        Bench::Work => work::run(&mut report, size, &programs)?,
+        Bench::Schedule => schedule::run(&mut report, size, &programs)?,
     }
     Ok(u8::from(arguments.check && report.n_missed > 0))
 }

@@ -32,6 +32,11 @@ impl Samples {
             .unwrap_or(0.0)
     }
 
+    /// All of them together.
+    pub(crate) fn total(&self) -> f64 {
+        self.0.iter().sum()
+    }
+
     /// How far apart the middle half of the values lies, as a part of the median.
     pub(crate) fn spread(&self) -> f64 {
         let median = self.median();

@@ -49,6 +49,10 @@ pub const CODES: &[(&str, &str)] = &[
         "A value of the configuration has the wrong type. Write it as the guide about configuration does.",
     ),
     (
+        "caller.invalid",
+        "What `--caller` says does not tell who calls. It is an object with `call_id` and `source`; the message says what is wrong.",
+    ),
+    (
         "config.unreadable",
         "The configuration file cannot be read. Check its permissions, or name another one with `--config`.",
     ),

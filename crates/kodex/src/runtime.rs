@@ -254,28 +254,20 @@ impl Runtime {
     /// # Errors
     /// [`ToolError`] says whether the input, the output, the tool or the plugin was at fault.
     pub async fn call_tool(&self, name: &str, input: &Json) -> Result<Json, ToolError> {
-        self.call_tool_from(name, input, None).await
+        self.call_tool_as(name, input, None).await
     }
 
     /// As [`Runtime::call_tool`], for a caller whom the host knows: tools that act for a conversation need one.
     ///
     /// # Errors
     /// As [`Runtime::call_tool`].
-    pub async fn call_tool_as(
+    pub async fn call_tool_as<'c>(
         &self,
         name: &str,
         input: &Json,
-        caller: &Caller,
+        caller: impl Into<Option<&'c Caller>>,
     ) -> Result<Json, ToolError> {
-        self.call_tool_from(name, input, Some(caller)).await
-    }
-
-    async fn call_tool_from(
-        &self,
-        name: &str,
-        input: &Json,
-        caller: Option<&Caller>,
-    ) -> Result<Json, ToolError> {
+        let caller = caller.into();
         let current = self.current();
         match current.catalog.tool(name) {
             Some(entry) => dispatch::tool::call(&self.inner.shared, entry, input, caller).await,

@@ -93,6 +93,14 @@ class TheFakeHost(unittest.TestCase):
                 host.call_tool("any")
         self.assertEqual(seen, [("activate", "p", {"a": 1}, ("state",)), "end"])
 
+    def test_a_tool_knows_its_caller(self):
+        plugin = kodex.Plugin("p", "1", "d")
+        plugin.tool("who")(lambda input, ctx: ctx.caller)
+        host = FakeHost(plugin)
+        caller = {"call_id": "7", "source": {"kind": "session", "address": "s-1"}}
+        self.assertEqual(host.call_tool("who", {"caller": "me"}, caller=caller), caller)
+        self.assertIsNone(host.call_tool("who", {"caller": "me"}))
+
     def test_what_could_not_be_sent_fails_in_the_test(self):
         plugin = declare()
         plugin.hook("h")(lambda payload: {1, 2})

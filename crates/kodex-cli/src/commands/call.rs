@@ -1,6 +1,6 @@
 //! `kodex call`: calls a tool, or lists the tools.
 
-use kodex::{Runtime, ToolError};
+use kodex::{Limits, Runtime, ToolError, contract::tool::Caller};
 use kodex_server::wire::CallParams;
 use serde::Serialize;
 
@@ -26,6 +26,9 @@ pub(crate) struct Call {
         allow_negative_numbers = true
     )]
     input: String,
+    /// Who calls and from where, for tools that act for a conversation: JSON, @FILE, or -
+    #[arg(long, value_name = "JSON", requires = "tool")]
+    caller: Option<String>,
     #[command(flatten)]
     daemon: Daemon,
 }
@@ -46,10 +49,12 @@ impl Verb for Call {
     async fn run(self, invocation: &mut Invocation) -> Result<Exit, Problem> {
         let limits = invocation.config()?.guard.limits.clone();
         let input = input::json("--input", &self.input, &limits).await?;
+        let caller = self.caller(&limits).await?;
         if let Some(tool) = &self.tool {
             let params = |like| CallParams {
                 tool: tool.clone(),
                 input: input.clone(),
+                caller: caller.clone(),
                 like,
             };
             if let Some(answer) = self.daemon.ask("call", params, invocation).await? {
@@ -60,9 +65,27 @@ impl Verb for Call {
         let runtime = invocation.open().await?;
         invocation.out = match &self.tool {
             None => listed(&runtime, invocation)?,
-            Some(tool) => json::document(&runtime.call_tool(tool, &input).await.map_err(refused)?)?,
+            Some(tool) => {
+                let answer = runtime.call_tool_as(tool, &input, caller.as_ref()).await;
+                json::document(&answer.map_err(refused)?)?
+            }
         };
         Ok(Exit::Fine)
+    }
+}
+
+impl Call {
+    async fn caller(&self, limits: &Limits) -> Result<Option<Caller>, Problem> {
+        let Some(given) = &self.caller else {
+            return Ok(None);
+        };
+        let caller = input::json("--caller", given, limits).await?;
+        caller.to().map(Some).map_err(|error| {
+            let text = format!("--caller says not who calls: {error}");
+            Problem::usage("caller.invalid", text).help(
+                r#"it looks like {"call_id": "1", "source": {"kind": "session", "address": "s-1"}}"#,
+            )
+        })
     }
 }
 

@@ -47,6 +47,35 @@ fn json_of(world: &World, argv: &[&str]) -> Value {
 }
 
 #[test]
+fn a_tool_knows_its_caller_and_no_input_can_change_it() {
+    let code = r#"
+import kodex
+
+plugin = kodex.Plugin("asks", "1.0.0", "Says who calls.")
+
+
+@plugin.tool("who")
+def who(input, ctx):
+    return {"caller": ctx.caller}
+"#;
+    let world = World::with(&[("plugins/asks.py", code)]);
+    let caller = json!({
+        "call_id": "7", "source": {"kind": "session", "address": "s-1"}, "visibility": "public",
+        "direct": true, "actor": {"id": "u-1"},
+    });
+    let tool = ["call", "asks/who", "--input", r#"{"caller": "me"}"#];
+    assert_eq!(json_of(&world, &tool), json!({"caller": null}));
+    let given = caller.to_string();
+    let known = [&tool[..], &["--caller", &given]].concat();
+    assert_eq!(json_of(&world, &known), json!({"caller": caller}));
+    for wrong in ["7", "{}", r#"{"call_id": "1", "source": {"kind": "session", "address": "s"}, "who": 1}"#] {
+        let done = world.args([&tool[..], &["--caller", wrong]].concat());
+        assert_eq!(done.code(), 2, "{}", done.stderr);
+        assert!(done.stderr.contains("caller.invalid"), "{}", done.stderr);
+    }
+}
+
+#[test]
 fn call_asks_a_tool_by_either_name() {
     let world = world();
     for tool in ["word-count/count", "wordCount_count"] {

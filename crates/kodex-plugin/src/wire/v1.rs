@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::{Json, RequestKind, host::LogLevel};
+use crate::{Json, RequestKind, host::LogLevel, tool::Caller};
 
 /// The contract version that this crate speaks.
 pub const CONTRACT_VERSION: u32 = 1;
@@ -127,6 +127,9 @@ pub struct CallParams<'a> {
     pub timeout_ms: u64,
     /// The moment the answer is due, in milliseconds since 1970-01-01 UTC.
     pub deadline_unix_ms: u64,
+    /// For tools: who calls and from where. Absent where the host does not know.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub caller: Option<&'a Caller>,
 }
 
 /// Parameters of `call`, as a plugin reads them.
@@ -143,6 +146,9 @@ pub struct CallRequest {
     pub timeout_ms: u64,
     /// The moment the answer is due, in milliseconds since 1970-01-01 UTC.
     pub deadline_unix_ms: u64,
+    /// For tools: who calls and from where. Absent where the host does not know.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub caller: Option<Caller>,
 }
 
 /// Result of `call`. Without `reply` the plugin has nothing to say.

@@ -110,7 +110,7 @@ async fn call(resident: &Resident, params: CallParams) -> Answer {
     is_like(resident, params.like.as_ref()).await?;
     let called = resident
         .runtime
-        .call_tool(&params.tool, &params.input)
+        .call_tool_as(&params.tool, &params.input, params.caller.as_ref())
         .await;
     answered(resident, called.map_err(tool)?)
 }

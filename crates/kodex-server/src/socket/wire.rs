@@ -1,6 +1,6 @@
 //! What goes over the socket: params and answers of the methods, and how they fail.
 
-use kodex::{Json, Record};
+use kodex::{Json, Record, contract::tool::Caller};
 use serde::{Deserialize, Serialize};
 
 /// Params of `emit`.
@@ -33,6 +33,9 @@ pub struct CallParams {
     pub tool: String,
     /// What it is given.
     pub input: Json,
+    /// Who calls and from where, for tools that act for a conversation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub caller: Option<Caller>,
     /// See [`Like`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub like: Option<Like>,

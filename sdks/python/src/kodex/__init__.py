@@ -241,13 +241,15 @@ class Clock:
 class Context:
     """What a handler knows besides its payload."""
 
-    __slots__ = ("kind", "name", "_link", "_due")
+    __slots__ = ("kind", "name", "caller", "_link", "_due")
 
-    def __init__(self, link, kind, name, due):
+    def __init__(self, link, kind, name, due, caller=None):
         #: ``hook``, ``tool``, ``step`` or ``activate``.
         self.kind: str = kind
         #: The name of the hook, tool or step.
         self.name: str = name
+        #: For tools: who calls and from where, as the host knows it; ``None`` where it does not.
+        self.caller: dict | None = caller
         self._link = link
         self._due = due
 

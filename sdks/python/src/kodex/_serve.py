@@ -212,7 +212,7 @@ class Worker:
 
     def context(self, params, due):
         """What a handler knows besides its payload."""
-        return Context(self.link, params["kind"], params["name"], due)
+        return Context(self.link, params["kind"], params["name"], due, params.get("caller"))
 
     def find(self, params):
         """The handler, payload and time of a call."""

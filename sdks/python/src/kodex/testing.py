@@ -142,9 +142,12 @@ class FakeHost:
         """Calls a hook; ``None`` when the plugin has nothing to say."""
         return self._call("hook", name, {} if payload is None else payload)
 
-    def call_tool(self, name: str, input: Any = None) -> Any:
-        """Calls a tool. Raises what it raises, ``ToolInputError`` for an input it refuses."""
-        return self._call("tool", name, {} if input is None else input)
+    def call_tool(self, name: str, input: Any = None, *, caller: dict | None = None) -> Any:
+        """Calls a tool. Raises what it raises, ``ToolInputError`` for an input it refuses.
+
+        ``caller`` is who calls and from where, which the tool finds as ``ctx.caller``.
+        """
+        return self._call("tool", name, {} if input is None else input, caller)
 
     @property
     def runs(self) -> list[FakeRun]:
@@ -255,25 +258,27 @@ class FakeHost:
             _, _, text, _ = self._journal.pop(0)
             self._database.migrate(text)
 
-    def _call(self, kind, name, payload):
+    def _call(self, kind, name, payload, caller=None):
         before, _scope.active = _scope.active, self._link
         self._link.n_calls += 1
         self._link.call, self._link.step = self._link.n_calls, name if kind == "step" else None
         try:
-            return self._answer(kind, name, payload)
+            return self._answer(kind, name, payload, caller)
         finally:
             if self._database is not None:
                 self._database.end_call(self._link.call)
             self._link.call = self._link.step = None
             _scope.active = before
 
-    def _answer(self, kind, name, payload):
+    def _answer(self, kind, name, payload, caller):
         handler = self._plugin.find(kind, name)
         if handler is None:
             raise LookupError(f"plugin {self._link.plugin!r} has no {kind} {name!r}")
         arguments = [json.loads(json.dumps(payload))]
         if handler.wants_context:
-            arguments.append(Context(self._link, kind, name, monotonic() + self.timeout))
+            due = monotonic() + self.timeout
+            caller = json.loads(json.dumps(caller))
+            arguments.append(Context(self._link, kind, name, due, caller))
         reply = handler.run(*arguments)
         if handler.is_async:
             reply = self._await(reply)

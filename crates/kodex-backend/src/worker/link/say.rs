@@ -53,6 +53,8 @@ impl Link {
         let left = kodex_plugin::clock::millis(left);
         let until = self.clock.unix_ms().saturating_add(left);
         let payload = request.payload.text();
+        // A caller has texts and truth values alone, which always are JSON.
+        let caller = request.caller.and_then(|caller| Json::of(caller).ok());
         self.begin(request.deadline.at, Expected::Reply, method::CALL, |out| {
             out.extend_from_slice(b"{\"kind\":\"");
             out.extend_from_slice(request.kind.as_str().as_bytes());
@@ -64,6 +66,10 @@ impl Link {
             push_number(out, left);
             out.extend_from_slice(b",\"deadline_unix_ms\":");
             push_number(out, until);
+            if let Some(caller) = &caller {
+                out.extend_from_slice(b",\"caller\":");
+                push_document(out, caller.text());
+            }
             out.push(b'}');
         })
     }
