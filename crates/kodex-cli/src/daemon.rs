@@ -80,7 +80,12 @@ impl Daemon {
                 tracing::info!(code = refusal.code, "answered here: {}", refusal.message);
                 Ok(None)
             }
-            Err(error) => Err(error.into()),
+            Err(error) => {
+                if let ClientError::Refused(refusal) = &error {
+                    invocation.mention_refused(&refusal.refused);
+                }
+                Err(error.into())
+            }
         }
     }
 }

@@ -4,6 +4,7 @@ use std::{io, path::Path, time::Duration};
 
 use kodex::{Json, Limits};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::value::RawValue;
 use tokio::{
     io::{AsyncWriteExt as _, BufReader},
     net::{
@@ -91,8 +92,9 @@ struct Question<'a, P> {
 struct Answer {
     #[serde(default)]
     id: Option<i64>,
+    /// As it was written.
     #[serde(default)]
-    result: Option<Json>,
+    result: Option<Box<RawValue>>,
     #[serde(default)]
     error: Option<ErrorDetail>,
 }
@@ -192,7 +194,9 @@ impl Client {
                 id: Some(id),
                 result: Some(result),
                 ..
-            } if id == self.n_asked => result.to().map_err(|error| broken(error.to_string())),
+            } if id == self.n_asked => {
+                serde_json::from_str(result.get()).map_err(|error| broken(error.to_string()))
+            }
             _ => Err(broken("it answered something else".to_owned())),
         }
     }

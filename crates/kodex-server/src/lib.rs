@@ -4,6 +4,7 @@
 //! serve     from a runtime to its drained end
 //! beat      the heartbeat's ticks
 //! resident  what all surfaces look at: readiness, counts, pulses
+//! accept    connections of both surfaces as they come, so many at a time
 //! http      probes and metrics for machines; nothing else, loopback unless told otherwise
 //! socket    JSON-RPC over a Unix socket for the command line of the same user
 //! webhook   answers of agent runs to HTTP
@@ -12,6 +13,7 @@
 //! It holds no rules about plugins or work: those are the runtime's. It reads no environment, installs no
 //! signal handlers and no log; whoever embeds it does.
 
+mod accept;
 mod beat;
 mod client;
 mod codes;

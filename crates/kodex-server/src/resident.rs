@@ -51,6 +51,8 @@ pub(crate) enum Unready {
     Starting,
     Draining,
     StoreUnreachable,
+    /// It is there and takes no writes: a full disk, a medium that can only be read.
+    StoreUnwritable,
 }
 
 impl Unready {
@@ -59,6 +61,7 @@ impl Unready {
             Self::Starting => "starting",
             Self::Draining => "draining",
             Self::StoreUnreachable => "store_unreachable",
+            Self::StoreUnwritable => "store_unwritable",
         }
     }
 }
@@ -131,7 +134,11 @@ impl Resident {
         let Some(health) = self.health() else {
             return Some(Unready::Starting);
         };
-        (!health.store || !self.store_answers().await).then_some(Unready::StoreUnreachable)
+        match health.failure {
+            Some("store.full" | "store.read_only") => Some(Unready::StoreUnwritable),
+            Some(_) => Some(Unready::StoreUnreachable),
+            None => (!self.store_answers().await).then_some(Unready::StoreUnreachable),
+        }
     }
 
     async fn store_answers(&self) -> bool {

@@ -150,7 +150,9 @@ async fn begin(resident: &Resident) -> Result<Working, ServeError> {
 
 fn may_pass(error: &WorkError) -> bool {
     match error {
-        WorkError::Store(StoreError::Unreachable { .. }) => true,
+        WorkError::Store(
+            StoreError::Unreachable { .. } | StoreError::Full { .. } | StoreError::Lost { .. },
+        ) => true,
         WorkError::Store(error) => error.is_retryable(),
         _ => false,
     }

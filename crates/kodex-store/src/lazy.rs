@@ -113,6 +113,10 @@ impl Store for LazyStore {
         Box::pin(async move { self.store().await?.check().await })
     }
 
+    fn ping(&self) -> Work<'_, ()> {
+        Box::pin(async move { self.store().await?.ping().await })
+    }
+
     fn close(&self) -> Work<'_, ()> {
         Box::pin(async move {
             match self.opened.get() {
@@ -241,6 +245,14 @@ impl Queue for LazyStore {
 
     fn renew<'a>(&'a self, leases: &'a [JobLease], lease_ms: u64) -> Work<'a, Vec<Renewed>> {
         Box::pin(async move { self.store().await?.queue().renew(leases, lease_ms).await })
+    }
+
+    fn keep<'a>(
+        &'a self,
+        lease: &'a JobLease,
+        checkpoint: &'a serde_json::value::RawValue,
+    ) -> Work<'a, bool> {
+        Box::pin(async move { self.store().await?.queue().keep(lease, checkpoint).await })
     }
 
     fn end<'a>(&'a self, ends: &'a [End<'a>]) -> Work<'a, Vec<bool>> {

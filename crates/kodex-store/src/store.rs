@@ -94,6 +94,10 @@ pub trait Store: Send + Sync + 'static {
     /// Looks at the whole store and says what is wrong with it; an empty list when nothing is.
     fn check(&self) -> Work<'_, Vec<Finding>>;
 
+    /// Fails when the store is not there or takes no writes: it writes a row of its own, which nobody reads. A
+    /// store that nobody has made yet is there.
+    fn ping(&self) -> Work<'_, ()>;
+
     /// Waits for running work and closes every connection. Later calls fail with [`StoreError::Closed`].
     fn close(&self) -> Work<'_, ()>;
 }

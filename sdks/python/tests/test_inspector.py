@@ -188,7 +188,7 @@ class Declared(InspectorTest):
                 {
                     "name": "plain",
                     "description": "Does one thing.",
-                    "timeout_ms": 500,
+                    "timeout": "500ms",
                     "annotations": {"read_only": True, "destructive": False},
                 },
                 {

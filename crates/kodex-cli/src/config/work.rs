@@ -33,6 +33,7 @@ pub(super) struct RawWork {
     sweep: Option<Span>,
     poll: Option<Span>,
     attempts: Option<Positive>,
+    deliveries: Option<Positive>,
     crashes: Option<Positive>,
     pauses: Option<Vec<Span>>,
     run_age: Option<Span>,
@@ -247,6 +248,7 @@ impl Work {
         set_span(&mut settings.sweep, raw.sweep);
         set_span(&mut settings.poll, raw.poll);
         set_number(&mut settings.attempts, raw.attempts);
+        set_number(&mut settings.deliveries, raw.deliveries);
         set_number(&mut settings.crashes, raw.crashes);
         if let Some(pauses) = &raw.pauses {
             settings.pauses = pauses.iter().map(|Span(pause)| *pause).collect();

@@ -11,12 +11,10 @@ use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
-    task::JoinSet,
-    time::{sleep, timeout},
+    time::timeout,
 };
 
-use crate::{error::ServeError, resident::Resident};
+use crate::{accept, error::ServeError, resident::Resident};
 
 /// Open connections; probes and scrapers need two or three.
 const N_CONNECTIONS: usize = 64;
@@ -28,8 +26,6 @@ const CONNECTION_TIME: Duration = Duration::from_secs(10);
 const HEAD_BYTES: usize = 16 << 10;
 /// The most lines of a head.
 const N_HEADERS: usize = 64;
-/// After an error of the system that is not one connection's: no files left, for example.
-const PAUSE: Duration = Duration::from_millis(100);
 
 /// Listens, on this machine alone unless `expose` is set. Gives the address with its port.
 pub(crate) async fn listen(
@@ -45,35 +41,20 @@ pub(crate) async fn listen(
     Ok((listener, address))
 }
 
-/// Answers until it is dropped.
+/// Answers until it is dropped. A slow client gives its place back soon.
 pub(crate) async fn serve(listener: TcpListener, resident: Arc<Resident>) {
-    let places = Arc::new(Semaphore::new(N_CONNECTIONS));
-    let mut connections = JoinSet::new();
-    loop {
-        while connections.try_join_next().is_some() {}
-        // Who comes when all places are taken waits with the system; a slow one gives its place back soon.
-        let Ok(place) = places.clone().acquire_owned().await else {
-            return;
-        };
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                let resident = resident.clone();
-                connections.spawn(async move {
-                    let _place = place;
-                    if timeout(CONNECTION_TIME, one(stream, &resident))
-                        .await
-                        .is_err()
-                    {
-                        tracing::debug!("a connection took too long");
-                    }
-                });
-            }
-            Err(error) => {
-                tracing::warn!("a connection was not accepted: {error}");
-                sleep(PAUSE).await;
+    let each = |stream| {
+        let resident = resident.clone();
+        async move {
+            if timeout(CONNECTION_TIME, one(stream, &resident))
+                .await
+                .is_err()
+            {
+                tracing::debug!("a connection took too long");
             }
         }
-    }
+    };
+    accept::serve(&listener, N_CONNECTIONS, each).await;
 }
 
 async fn one(stream: TcpStream, resident: &Resident) {

@@ -97,12 +97,14 @@ async fn emit(resident: &Resident, params: EmitParams) -> Answer {
     let dispatched = resident
         .runtime
         .emit_with(&params.hook, params.payload, &options);
-    let outcome = dispatched.await.map_err(dispatch)?;
+    let failed = |error| with_refused(resident, dispatch(error));
+    let outcome = dispatched.await.map_err(failed)?;
+    // As text at once: a tree would put the keys into another order than the command line has on its own.
     let answer = match params.outcome {
-        true => Json::of(&outcome::Whole::from(&outcome)),
-        false => Json::of(&outcome::replies(&outcome)),
+        true => written(&outcome::Whole::from(&outcome)),
+        false => written(&outcome::replies(&outcome)),
     };
-    answered(resident, answer.map_err(|error| unwritable(&error))?)
+    answered(resident, Json::checked(answer?))
 }
 
 async fn call(resident: &Resident, params: CallParams) -> Answer {
@@ -112,14 +114,27 @@ async fn call(resident: &Resident, params: CallParams) -> Answer {
         .runtime
         .call_tool_as(&params.tool, &params.input, params.caller.as_ref())
         .await;
-    answered(resident, called.map_err(tool)?)
+    let failed = |error| with_refused(resident, tool(error));
+    answered(resident, called.map_err(failed)?)
 }
 
 fn answered(resident: &Resident, answer: Json) -> Answer {
+    let refused = refused(resident);
+    written(&Answered { answer, refused })
+}
+
+fn with_refused(resident: &Resident, refusal: Refusal) -> Refusal {
+    Refusal {
+        refused: refused(resident),
+        ..refusal
+    }
+}
+
+/// Candidates that could not be loaded.
+fn refused(resident: &Resident) -> Vec<kodex::Record> {
     let ledger = resident.runtime.ledger();
     let is_refused = |record: &&kodex::Record| record.status == kodex::Status::Error;
-    let refused = ledger.iter().filter(is_refused).cloned().collect();
-    written(&Answered { answer, refused })
+    ledger.iter().filter(is_refused).cloned().collect()
 }
 
 async fn list(resident: &Resident, params: ListParams) -> Answer {

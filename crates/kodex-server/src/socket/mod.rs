@@ -3,9 +3,11 @@
 //! Who may speak is decided by the system: the socket lies in a folder that only its user can enter, and the
 //! kernel says which user a connection belongs to. There is no other password.
 //!
-//! A connection asks one thing at a time; whoever hangs up takes back what it asked.
+//! A connection asks one thing at a time. Whoever goes away takes back what it asked; whoever has only said all
+//! it wanted to say, by shutting down its writing half, gets its answers.
 
 mod frame;
+mod gone;
 mod methods;
 mod peer;
 mod place;
@@ -15,16 +17,15 @@ pub mod wire;
 use std::{sync::Arc, time::Duration};
 
 use tokio::{
-    io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
+    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
     net::{
         UnixListener, UnixStream,
         unix::{OwnedReadHalf, OwnedWriteHalf},
     },
-    sync::Semaphore,
-    task::JoinSet,
-    time::{sleep, timeout},
+    time::timeout,
 };
 
+use self::gone::Gone;
 pub(crate) use self::{
     frame::{FrameError, read_frame},
     methods::ANSWER_BYTES,
@@ -32,7 +33,7 @@ pub(crate) use self::{
     place::{Bound, connect},
     rpc::{Reply, Request},
 };
-use crate::resident::Resident;
+use crate::{accept, resident::Resident};
 
 /// Open connections.
 const N_CONNECTIONS: usize = 64;
@@ -42,50 +43,43 @@ const IDLE: Duration = Duration::from_secs(30);
 const FRAME_TIME: Duration = Duration::from_secs(5);
 /// How long an answer may take to be taken.
 const WRITE_TIME: Duration = Duration::from_secs(10);
-/// After an error of the system that is not one connection's.
-const PAUSE: Duration = Duration::from_millis(100);
+/// How long, and how many bytes, somebody is listened to who has had the last answer.
+const PART_TIME: Duration = Duration::from_secs(1);
+const PART_BYTES: u64 = 16 << 20;
 /// What a message needs around the payload that it carries, whose bound is the runtime's.
 const ENVELOPE_BYTES: usize = 64 << 10;
 
 /// Answers until it is dropped.
 pub(crate) async fn serve(listener: Arc<UnixListener>, resident: Arc<Resident>) {
-    let places = Arc::new(Semaphore::new(N_CONNECTIONS));
-    let mut connections = JoinSet::new();
-    loop {
-        while connections.try_join_next().is_some() {}
-        let Ok(place) = places.clone().acquire_owned().await else {
-            return;
-        };
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                let resident = resident.clone();
-                connections.spawn(async move {
-                    let _place = place;
-                    one(stream, &resident).await;
-                });
-            }
-            Err(error) => {
-                tracing::warn!("a connection was not accepted: {error}");
-                sleep(PAUSE).await;
-            }
-        }
-    }
+    let each = |stream| {
+        let resident = resident.clone();
+        async move { one(stream, &resident).await }
+    };
+    accept::serve(&*listener, N_CONNECTIONS, each).await;
 }
 
 async fn one(stream: UnixStream, resident: &Resident) {
     let peer = peer::check(&stream);
+    let gone = Gone::of(&stream);
     let (read, mut write) = stream.into_split();
+    let mut read = BufReader::new(read);
     if let Err(why) = peer {
         tracing::warn!(event = "stranger", "a connection was refused: {why}");
-        let _ = send(&mut write, &Reply::refusal(rpc::stranger())).await;
+        if send(&mut write, &Reply::refusal(rpc::stranger())).await {
+            part(&mut read, &mut write).await;
+        }
         return;
     }
+    let Ok(gone) = gone else {
+        // No descriptors are left. Whoever asked hears of it by the end of the connection.
+        tracing::warn!(event = "unwatched", "a connection cannot be watched");
+        return;
+    };
     let most = resident
         .options
         .limits
         .frame_bytes
         .saturating_add(ENVELOPE_BYTES);
-    let mut read = BufReader::new(read);
     loop {
         let begun = timeout(IDLE, read.fill_buf()).await;
         if !matches!(begun, Ok(Ok(bytes)) if !bytes.is_empty()) {
@@ -93,11 +87,13 @@ async fn one(stream: UnixStream, resident: &Resident) {
         }
         let reply = match timeout(FRAME_TIME, read_frame(&mut read, most)).await {
             Ok(Ok(Some(line))) if line.trim_ascii().is_empty() => continue,
-            Ok(Ok(Some(line))) => answered(&line, &mut read, resident).await,
+            Ok(Ok(Some(line))) => answered(&line, &gone, resident).await,
             Ok(Ok(None)) => return,
             Ok(Err(error)) => {
                 // Where the next message begins is not known any more.
-                let _ = send(&mut write, &Reply::refusal(rpc::unreadable(&error))).await;
+                if send(&mut write, &Reply::refusal(rpc::unreadable(&error))).await {
+                    part(&mut read, &mut write).await;
+                }
                 return;
             }
             Err(_) => return,
@@ -109,29 +105,22 @@ async fn one(stream: UnixStream, resident: &Resident) {
     }
 }
 
-/// The answer to one message; none when the other side hung up meanwhile.
-async fn answered(
-    line: &[u8],
-    read: &mut BufReader<OwnedReadHalf>,
-    resident: &Resident,
-) -> Option<Reply> {
+/// The answer to one message; none when the other side went away meanwhile.
+async fn answered(line: &[u8], gone: &Gone, resident: &Resident) -> Option<Reply> {
     let request = match Request::read(line, &resident.options.limits) {
         Ok(request) => request,
         Err(reply) => return Some(reply),
     };
     let _busy = resident.busy();
-    let answer = methods::answer(resident, &request.method, request.params);
+    let method = request.method;
+    let answer = methods::answer(resident, &method, request.params);
     tokio::select! {
+        biased;
         answer = answer => Some(Reply::new(request.id, answer)),
-        () = hung_up(read) => None,
-    }
-}
-
-/// Waits until the other side is gone. One that sends its next message early is still there.
-async fn hung_up(read: &mut BufReader<OwnedReadHalf>) {
-    let is_there = matches!(read.fill_buf().await, Ok(bytes) if !bytes.is_empty());
-    if is_there {
-        std::future::pending::<()>().await;
+        () = gone.wait() => {
+            tracing::info!(event = "taken_back", method, "whoever asked is gone; what was asked is given up");
+            None
+        }
     }
 }
 
@@ -142,4 +131,16 @@ async fn send(write: &mut OwnedWriteHalf, reply: &Reply) -> bool {
         timeout(WRITE_TIME, write.write_all(line.as_bytes())).await,
         Ok(Ok(()))
     )
+}
+
+/// Takes leave of somebody who may not be done with talking: a connection that is closed on words which were
+/// not read breaks under whoever says them, and the last answer with it.
+async fn part(read: &mut BufReader<OwnedReadHalf>, write: &mut OwnedWriteHalf) {
+    let _ = write.shutdown().await;
+    let mut rest = read.take(PART_BYTES);
+    let _ = timeout(
+        PART_TIME,
+        tokio::io::copy(&mut rest, &mut tokio::io::sink()),
+    )
+    .await;
 }

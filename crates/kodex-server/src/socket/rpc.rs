@@ -30,8 +30,9 @@ struct Written {
     jsonrpc: String,
     id: Id,
     method: String,
+    /// As they were written.
     #[serde(default)]
-    params: Option<Json>,
+    params: Option<Box<RawValue>>,
 }
 
 /// One request.
@@ -76,7 +77,7 @@ impl Request {
         Ok(Self {
             id: written.id,
             method: written.method,
-            params: written.params.unwrap_or_else(Json::object),
+            params: written.params.map_or_else(Json::object, Json::checked),
         })
     }
 }

@@ -1,7 +1,14 @@
 //! What goes over the socket: params and answers of the methods, and how they fail.
 
 use kodex::{Json, Record, contract::tool::Caller};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::value::RawValue;
+
+/// JSON as it was written: keys in their order, numbers with their digits. What passes here is not ours to
+/// change, and a runtime that is asked directly does not change it either.
+fn verbatim<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Json, D::Error> {
+    Box::<RawValue>::deserialize(deserializer).map(Json::checked)
+}
 
 /// Params of `emit`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -10,6 +17,7 @@ pub struct EmitParams {
     /// The hook.
     pub hook: String,
     /// What the plugins are given.
+    #[serde(deserialize_with = "verbatim")]
     pub payload: Json,
     /// Whether the first failure ends it.
     #[serde(default)]
@@ -32,6 +40,7 @@ pub struct CallParams {
     /// The tool: the name that models see, or `plugin/tool`.
     pub tool: String,
     /// What it is given.
+    #[serde(deserialize_with = "verbatim")]
     pub input: Json,
     /// Who calls and from where, for tools that act for a conversation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -59,6 +68,7 @@ pub const DRAINING: &str = "daemon.draining";
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Answered {
     /// What came out.
+    #[serde(deserialize_with = "verbatim")]
     pub answer: Json,
     /// Candidates that could not be loaded.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -129,6 +139,9 @@ pub struct Refusal {
     /// Whether what was asked could never be, as against something that failed.
     #[serde(default)]
     pub usage: bool,
+    /// Candidates that could not be loaded, where that may have to do with it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<Record>,
 }
 
 impl Refusal {
@@ -140,6 +153,7 @@ impl Refusal {
             message: message.into(),
             hint: None,
             usage: false,
+            refused: Vec::new(),
         }
     }
 }
@@ -154,4 +168,24 @@ pub struct ErrorDetail {
     /// The same with its stable code.
     #[serde(default)]
     pub data: Option<Refusal>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Answered, CallParams, EmitParams};
+
+    /// What came is what goes.
+    #[test]
+    fn json_passes_as_it_was_written() {
+        let json = r#"{"b":1.0,"a":[1e5,12345678901234567890123456789012],"é":{}}"#;
+        let emit = format!(r#"{{"hook":"a.b","payload":{json}}}"#);
+        let emit: EmitParams = serde_json::from_str(&emit).expect("params");
+        let call = format!(r#"{{"tool":"a/b","input":{json}}}"#);
+        let call: CallParams = serde_json::from_str(&call).expect("params");
+        let answered = format!(r#"{{"answer":{json}}}"#);
+        let answered: Answered = serde_json::from_str(&answered).expect("an answer");
+        for passed in [emit.payload, call.input, answered.answer] {
+            assert_eq!(passed.text(), json);
+        }
+    }
 }

@@ -106,9 +106,15 @@ pub(super) fn own(place: &str, trouble: Trouble, during: &'static str) -> StoreE
             place,
             problem: format!("its own role lacks a right during {during}: {}", spoken(db)),
         },
-        "53100" => StoreError::Unreachable {
-            place,
-            problem: spoken(db),
+        "53100" => match PluginName::lenient("kodex") {
+            Ok(plugin) => StoreError::Full {
+                plugin,
+                problem: format!("the disk of the server at {place} is full; make room on it"),
+            },
+            Err(_) => StoreError::Unreachable {
+                place,
+                problem: spoken(db),
+            },
         },
         _ if code.starts_with("08") || code.starts_with("57P") => StoreError::Lost { during },
         _ if code.starts_with("XX00") && code != "XX000" => StoreError::Damaged {

@@ -574,6 +574,10 @@ impl Store for PgStore {
         Box::pin(check::check(&self.inner))
     }
 
+    fn ping(&self) -> Work<'_, ()> {
+        Box::pin(self.queue.ping())
+    }
+
     fn close(&self) -> Work<'_, ()> {
         Box::pin(async move {
             let inner = &self.inner;

@@ -58,10 +58,19 @@ pub fn check_payload(
         let problem = format!("has {bytes} bytes; at most {PAYLOAD_BYTES} are kept");
         return Err(bad(plugin, field, problem));
     }
-    if payload.get().contains("\\u0000") {
+    if has_nul(payload.get()) {
         return Err(bad(plugin, field, "holds a NUL character".to_owned()));
     }
     Ok(())
+}
+
+/// Whether a JSON text holds the character NUL: its escape, and not the words of a text that speaks of it.
+fn has_nul(json: &str) -> bool {
+    let is_escape = |(at, _): (usize, &str)| {
+        let before = json.as_bytes()[..at].iter().rev();
+        before.take_while(|byte| **byte == b'\\').count() % 2 == 0
+    };
+    json.match_indices("\\u0000").any(is_escape)
 }
 
 /// Refuses keys of effects that no engine may see.

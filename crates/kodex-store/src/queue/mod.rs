@@ -81,6 +81,10 @@ pub trait Queue: Send + Sync {
     /// Prolongs leases; one answer for each, in order.
     fn renew<'a>(&'a self, leases: &'a [JobLease], lease_ms: u64) -> Work<'a, Vec<Renewed>>;
 
+    /// Keeps what a later attempt of a job needs to know, under its lease, while it goes on running; says whether
+    /// it was still held under this token. What was kept before is replaced.
+    fn keep<'a>(&'a self, lease: &'a JobLease, checkpoint: &'a RawValue) -> Work<'a, bool>;
+
     /// Ends claims in one transaction; one answer for each, in order: whether it was still held under
     /// this token, and so whether it took effect.
     ///

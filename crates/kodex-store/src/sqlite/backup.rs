@@ -56,7 +56,7 @@ impl SqliteStore {
     async fn copy_into(&self, partial: &Path) -> Result<Vec<String>, StoreError> {
         make_folder(&partial.join(PLUGINS))?;
         let mut files = Vec::new();
-        if self.inner.store.site.exists() {
+        if self.inner.store.site.is_there()? {
             copy(&self.inner.store, partial.join(STORE_FILE)).await?;
             files.push(STORE_FILE.to_owned());
         }

@@ -110,10 +110,15 @@ impl Here {
         &self,
         work: impl FnOnce(&Conn) -> Result<T, StoreError>,
     ) -> Option<Result<T, StoreError>> {
-        let slot = self.readers.iter().find_map(|reader| {
+        let mut slot = self.readers.iter().find_map(|reader| {
             let slot = tried(reader)?;
             slot.is_some().then_some(slot)
         })?;
+        // What is wrong with the file is told on the thread.
+        if Some(slot.as_ref()?.number) != self.site.current().ok() {
+            *slot = None;
+            return None;
+        }
         self.touch();
         match work(slot.as_ref()?) {
             Err(StoreError::Busy { .. }) => None,
@@ -149,6 +154,10 @@ impl Here {
         work: &mut impl FnMut(&Connection, i64) -> Outcome<T>,
     ) -> Option<Result<T, StoreError>> {
         let mut slot = self.turn()?;
+        if Some(slot.as_ref()?.conn.number) != self.site.current().ok() {
+            *slot = None;
+            return None;
+        }
         let pen = slot.as_mut()?;
         if !pen.is_light || pen.next != Next::Nothing {
             return None;
@@ -164,6 +173,14 @@ impl Here {
         if self.is_closed() {
             return Err(StoreError::Closed);
         }
+        let current = self.site.current();
+        if slot
+            .as_ref()
+            .is_some_and(|pen| Ok(pen.conn.number) != current)
+        {
+            *slot = None;
+        }
+        current?;
         let pen = match &mut *slot {
             Some(pen) => pen,
             None => slot.insert(Pen::open(&self.site)?),
@@ -370,11 +387,8 @@ mod tests {
             full_sync,
             ..SqliteOptions::new(folder.path(), Arc::new(Still))
         };
-        let here = Here::new(Arc::new(Site {
-            path: folder.path().join("kodex.db"),
-            plugin: None,
-            options: Arc::new(options),
-        }));
+        let path = folder.path().join("kodex.db");
+        let here = Here::new(Arc::new(Site::new(path, None, Arc::new(options))));
         // The first two commits of a connection are the thread's: a checkpoint and the new log.
         for _ in 0..2 {
             here.on_thread(|_| ()).expect("opens");

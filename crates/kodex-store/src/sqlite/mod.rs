@@ -25,6 +25,7 @@ mod here;
 mod ledger;
 mod namespace;
 mod open;
+mod presence;
 mod queue;
 mod rename;
 mod run;

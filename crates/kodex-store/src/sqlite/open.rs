@@ -21,6 +21,7 @@ use rusqlite::{
 use super::{
     SqliteOptions, error,
     guard::Guard,
+    presence::{IsGone, Presence},
     queue,
     watch::{LOCK_WAIT, Watch},
 };
@@ -93,9 +94,23 @@ pub(super) struct Site {
     pub(super) path: PathBuf,
     pub(super) plugin: Option<PluginName>,
     pub(super) options: Arc<SqliteOptions>,
+    presence: Presence,
 }
 
 impl Site {
+    pub(super) fn new(
+        path: PathBuf,
+        plugin: Option<PluginName>,
+        options: Arc<SqliteOptions>,
+    ) -> Self {
+        Self {
+            path,
+            plugin,
+            options,
+            presence: Presence::default(),
+        }
+    }
+
     /// The file for people.
     pub(super) fn what(&self) -> String {
         match &self.plugin {
@@ -116,6 +131,24 @@ impl Site {
     /// Whether the file is there. An empty one is not: nobody has finished making it.
     pub(super) fn exists(&self) -> bool {
         fs::metadata(&self.path).is_ok_and(|meta| meta.len() > 0)
+    }
+
+    /// Whether the file is there, as [`Site::exists`] says; an error where it was there and is gone.
+    pub(super) fn is_there(&self) -> Result<bool, StoreError> {
+        self.current().map(|_| self.exists())
+    }
+
+    /// The number that connections of today have, see [`Conn::number`].
+    pub(super) fn current(&self) -> Result<u64, StoreError> {
+        let current = self
+            .presence
+            .current(&self.path, self.options.clock.unix_ms());
+        current.map_err(|IsGone| StoreError::Unreachable {
+            place: self.path.display().to_string(),
+            problem: "the file was there and is gone, and nothing is begun anew in its place; put it back, or start \
+                      again without it"
+                .to_owned(),
+        })
     }
 
     /// Fails when nothing may be written.
@@ -147,6 +180,8 @@ pub(super) struct Conn {
     pub(super) guard: Arc<Guard>,
     pub(super) watch: Arc<Watch>,
     pub(super) site: Arc<Site>,
+    /// Which of the files that were at the path one after the other this is about, see [`Site::current`].
+    pub(super) number: u64,
     /// Whether the tables of Kodex are there.
     pub(super) made: bool,
     /// Whether the tables of jobs were seen; an older file has none.
@@ -197,6 +232,7 @@ pub(super) fn check_engine(place: &Path, number: i32) -> Result<(), StoreError> 
 
 /// Opens the file of `site`.
 pub(super) fn open(site: &Arc<Site>, role: Role) -> Result<Conn, StoreError> {
+    site.current()?;
     let fail = |error| error::opening(site, error);
     let flags = OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut db = if role == Role::Reader {
@@ -214,7 +250,10 @@ pub(super) fn open(site: &Arc<Site>, role: Role) -> Result<Conn, StoreError> {
         settle(&db, site, role).map_err(fail)?;
     }
     let made = check_format(&mut db, site, role)?;
-    watched(db, site, made).map_err(fail)
+    let number = site
+        .presence
+        .opened(&site.path, site.options.clock.unix_ms());
+    watched(db, site, made, number).map_err(fail)
 }
 
 /// A connection on nothing: what a reader sees of a file that does not exist yet.
@@ -223,7 +262,7 @@ pub(super) fn open_absent(site: &Arc<Site>) -> Result<Conn, StoreError> {
     let db = Connection::open_in_memory().map_err(fail)?;
     harden(&db).map_err(fail)?;
     db.pragma_update(None, "query_only", true).map_err(fail)?;
-    watched(db, site, false).map_err(fail)
+    watched(db, site, false, 0).map_err(fail)
 }
 
 fn reader(site: &Site, flags: OpenFlags) -> rusqlite::Result<Connection> {
@@ -445,7 +484,12 @@ fn check_owner(db: &Connection, site: &Site) -> Result<(), StoreError> {
     })
 }
 
-fn watched(mut db: Connection, site: &Arc<Site>, made: bool) -> rusqlite::Result<Conn> {
+fn watched(
+    mut db: Connection,
+    site: &Arc<Site>,
+    made: bool,
+    number: u64,
+) -> rusqlite::Result<Conn> {
     let guard = Arc::new(Guard::new());
     let watch = Arc::new(Watch::new(Arc::clone(&site.options.clock)));
     if site.plugin.is_some() {
@@ -461,6 +505,7 @@ fn watched(mut db: Connection, site: &Arc<Site>, made: bool) -> rusqlite::Result
         guard,
         watch,
         site: Arc::clone(site),
+        number,
         made,
         has_jobs: Cell::new(false),
     })

@@ -217,7 +217,7 @@ impl State for Values {
 
     fn unlock<'a>(&'a self, plugin: &'a PluginName, lease: &'a Lease) -> Work<'a, bool> {
         Box::pin(async move {
-            if !self.file.site.exists() {
+            if !self.file.site.is_there()? {
                 return Ok(false);
             }
             let (owner, lease) = (plugin.clone(), lease.clone());
@@ -234,7 +234,7 @@ impl State for Values {
 
     fn sweep(&self, limit: usize) -> Work<'_, u64> {
         Box::pin(async move {
-            if !self.file.site.exists() {
+            if !self.file.site.is_there()? {
                 return Ok(0);
             }
             self.file.site.writable()?;

@@ -120,11 +120,8 @@ impl SqliteStore {
             });
         }
         let options = Arc::new(options);
-        let site = Arc::new(Site {
-            path: options.folder.join(STORE_FILE),
-            plugin: None,
-            options: Arc::clone(&options),
-        });
+        let path = options.folder.join(STORE_FILE);
+        let site = Arc::new(Site::new(path, None, Arc::clone(&options)));
         let store = Arc::new(File::new(site));
         let inner = Arc::new(Inner {
             options: Arc::clone(&options),
@@ -175,15 +172,9 @@ impl Inner {
 
     /// Where the file of a plugin is.
     pub(super) fn site(&self, plugin: &PluginName) -> Site {
-        Site {
-            path: self
-                .options
-                .folder
-                .join(PLUGINS)
-                .join(file_name(plugin.as_str())),
-            plugin: Some(plugin.clone()),
-            options: Arc::clone(&self.options),
-        }
+        let folder = self.options.folder.join(PLUGINS);
+        let path = folder.join(file_name(plugin.as_str()));
+        Site::new(path, Some(plugin.clone()), Arc::clone(&self.options))
     }
 
     /// Closes the file of a plugin; handles that are still about fail with [`StoreError::Closed`].
@@ -242,7 +233,7 @@ impl Store for SqliteStore {
             let file = self.inner.file(plugin)?;
             if access != Access::Read {
                 file.site.writable()?;
-                if !file.site.exists() {
+                if !file.site.is_there()? {
                     let made = file
                         .writer
                         .call(Patience::default(), |seat, _| seat.owner().map(|_| ()));
@@ -335,6 +326,13 @@ impl Store for SqliteStore {
                 findings.extend(check_file(&file).await?);
             }
             Ok(findings)
+        })
+    }
+
+    fn ping(&self) -> Work<'_, ()> {
+        Box::pin(async move {
+            self.inner.living()?;
+            self.jobs.ping().await
         })
     }
 

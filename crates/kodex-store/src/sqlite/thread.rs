@@ -46,6 +46,8 @@ pub(super) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 /// One thread's connections to a file, opened when they are needed.
 pub(super) struct Seat {
     site: Arc<Site>,
+    /// Which file the connections are about, see [`Site::current`].
+    number: u64,
     reader: Option<Conn>,
     absent: Option<Conn>,
     writer: Option<Conn>,
@@ -56,6 +58,7 @@ impl Seat {
     fn new(site: Arc<Site>) -> Self {
         Self {
             site,
+            number: 0,
             reader: None,
             absent: None,
             writer: None,
@@ -73,15 +76,18 @@ impl Seat {
     }
 
     pub(super) fn writer(&mut self) -> Result<&mut Conn, StoreError> {
+        self.keep_up()?;
         fill(&mut self.writer, &self.site, Role::Writer)
     }
 
     pub(super) fn owner(&mut self) -> Result<&mut Conn, StoreError> {
+        self.keep_up()?;
         fill(&mut self.owner, &self.site, Role::Owner)
     }
 
     /// Whether there is anything to read. A file that another process is making is not there yet.
     pub(super) fn has_file(&mut self) -> Result<bool, StoreError> {
+        self.keep_up()?;
         if self.reader.is_some() {
             return Ok(true);
         }
@@ -95,6 +101,16 @@ impl Seat {
             self.reader = Some(conn);
         }
         Ok(made)
+    }
+
+    /// Closes connections to a file that is not the one at the path any more.
+    fn keep_up(&mut self) -> Result<(), StoreError> {
+        let current = self.site.current();
+        if current != Ok(self.number) {
+            self.leave();
+        }
+        self.number = current?;
+        Ok(())
     }
 
     /// Closes every connection.

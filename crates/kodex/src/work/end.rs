@@ -8,7 +8,7 @@ use std::{
 
 use kodex_plugin::clock::millis;
 use kodex_store::{
-    Store,
+    Store, StoreError,
     queue::{End, Ending, JobLease, Reason},
 };
 use serde_json::value::RawValue;
@@ -172,6 +172,25 @@ impl Ender {
                     let _ = one.done.send(());
                 }
                 true
+            }
+            // One of them can never be stored; it must keep no other one, nor be tried for ever.
+            Err(StoreError::BadJob { .. }) if some.len() > 1 => {
+                for one in std::mem::take(some) {
+                    let mut alone = vec![one];
+                    Box::pin(self.take(&mut alone)).await;
+                    some.append(&mut alone);
+                }
+                some.is_empty()
+            }
+            Err(error @ StoreError::BadJob { .. }) => {
+                for one in some.iter_mut() {
+                    tracing::error!(job = %one.lease.id, code = error.code(), "ending a job: {error}");
+                    one.over = Over::Failed {
+                        code: "work.unstorable",
+                        text: format!("what it came to cannot be stored: {error}"),
+                    };
+                }
+                false
             }
             Err(error) => {
                 tracing::warn!(n = some.len(), code = error.code(), "ending jobs: {error}");

@@ -7,7 +7,7 @@ use std::{
     future::Future,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -28,7 +28,9 @@ use super::{
     JOBS, RUNS,
     end::{Ender, Over},
     held::{Claims, Held, Word},
-    job, run,
+    job,
+    reach::Reach,
+    run,
 };
 use crate::{Runtime, runtime::Shared};
 
@@ -56,7 +58,7 @@ pub(super) struct Node {
     pub(super) ender: Ender,
     phase: watch::Sender<Phase>,
     freed: Notify,
-    is_reachable: AtomicBool,
+    reach: Reach,
     n_claimed: AtomicU64,
     n_ended: AtomicU64,
 }
@@ -73,8 +75,11 @@ pub struct Working {
 /// How a node is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 pub struct WorkHealth {
-    /// Whether the last word with the store succeeded. Nothing is claimed while it does not.
+    /// Whether the last words with the store succeeded. Nothing is claimed while it takes no writes.
     pub store: bool,
+    /// If not, the code of the failure.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure: Option<&'static str>,
     /// Claims that this process holds.
     pub n_held: usize,
     /// Claims since the start.
@@ -103,7 +108,7 @@ impl Working {
             claims: Claims::default(),
             phase: watch::Sender::new(Phase::Working),
             freed: Notify::new(),
-            is_reachable: AtomicBool::new(true),
+            reach: Reach::new(),
             n_claimed: AtomicU64::new(0),
             n_ended: AtomicU64::new(0),
             runtime,
@@ -123,6 +128,7 @@ impl Working {
             };
             loops.spawn(serving.serve());
         }
+        loops.spawn(node.clone().watch());
         loops.spawn(node.clone().keep_leases());
         loops.spawn(node.clone().sweep());
         loops.spawn(node.ender.clone().serve());
@@ -244,8 +250,10 @@ impl Node {
     }
 
     fn health(&self) -> WorkHealth {
+        let failure = self.reach.failure();
         WorkHealth {
-            store: self.is_reachable.load(Ordering::Relaxed),
+            store: failure.is_none(),
+            failure,
             n_held: self.claims.n(),
             n_claimed: self.n_claimed.load(Ordering::Relaxed),
             n_ended: self.n_ended.load(Ordering::Relaxed),
@@ -263,18 +271,9 @@ impl Node {
         let _ = phase.wait_for(|phase| *phase > Phase::Working).await;
     }
 
-    fn reached(&self, result: Result<(), &StoreError>, during: &str) {
-        let was = self.is_reachable.swap(result.is_ok(), Ordering::Relaxed);
-        match (was, result) {
-            (true, Err(error)) => {
-                tracing::error!(
-                    code = error.code(),
-                    "{during}: {error}; nothing is claimed until the store answers"
-                );
-            }
-            (false, Ok(())) => tracing::info!("the store answers again"),
-            _ => {}
-        }
+    /// Looks whether the store is there and takes writes.
+    async fn watch(self: Arc<Self>) {
+        self.reach.watch(&*self.store).await;
     }
 
     /// Prolongs the leases of what runs here.
@@ -318,7 +317,7 @@ impl Node {
     async fn execute(self: Arc<Self>, held: Arc<Held>, claimed: Claimed) {
         let work = async {
             match claimed.job.queue.as_str() {
-                RUNS => run::execute(&self, &claimed).await,
+                RUNS => run::execute(&self, &held, &claimed).await,
                 _ => job::execute(&self, &claimed).await,
             }
         };
@@ -371,22 +370,28 @@ struct Serving {
 impl Serving {
     async fn serve(mut self) {
         let mut pause = PAUSES[0];
-        while self.node.phase() == Phase::Working {
+        let node = self.node.clone();
+        while node.phase() == Phase::Working {
+            tokio::select! {
+                () = node.reach.answers() => {}
+                () = node.stopping() => return,
+            }
             // A hint that comes from here on is not missed.
             self.hints.mark_unchanged();
             match self.claim().await {
                 Ok(Took { n_asked, n_claimed }) => {
                     pause = PAUSES[0];
-                    self.node.reached(Ok(()), "claiming");
+                    node.reach.met(self.queue, Ok(()));
                     if n_asked == 0 || n_claimed < n_asked {
                         self.wait(n_asked).await;
                     }
                 }
                 Err(error) => {
-                    self.node.reached(Err(&error), "claiming");
+                    node.reach.met(self.queue, Err(&error));
                     tokio::select! {
                         () = tokio::time::sleep(pause) => {}
-                        () = self.node.stopping() => {}
+                        () = node.reach.comes_back() => {}
+                        () = node.stopping() => {}
                     }
                     pause = (pause * 2).min(PAUSES[1]);
                 }

@@ -17,6 +17,7 @@ mod job;
 mod list;
 #[cfg(feature = "worker")]
 mod process;
+mod reach;
 mod request;
 mod run;
 mod runner;

@@ -22,6 +22,9 @@ pub struct WorkSettings {
     pub poll: Duration,
     /// Attempts of a run, and of a job that does not say.
     pub attempts: u32,
+    /// How often the answer of a run is brought to its place before it is given up; the agent's attempts are
+    /// not touched by that.
+    pub deliveries: u32,
     /// How often a job may take its process down with it before it is given up.
     pub crashes: u32,
     /// The pauses after the first, second, ... failed attempt; the last one holds for all further.
@@ -48,6 +51,7 @@ impl Default for WorkSettings {
             sweep: seconds(10),
             poll: seconds(1),
             attempts: 5,
+            deliveries: 10,
             crashes: 3,
             pauses: [1, 5, 30, 120, 600].map(seconds).into(),
             run_age: seconds(86_400),

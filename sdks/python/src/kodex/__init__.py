@@ -428,7 +428,7 @@ class Plugin:
         row["annotations"] = {
             hint: said for hint, said in hints.items() if said is not None
         } or None
-        row["timeout_ms"] = None if timeout is None else _milliseconds(timeout)
+        row["timeout"] = None if timeout is None else _span(timeout)
 
         def declare(function):
             own = name or function.__name__
@@ -627,9 +627,14 @@ def _wants_context_slowly(function, n_before):
 def _hook_row(on, timeout):
     if timeout is None:
         return {"on": on}
+    return {"on": on, "timeout": _span(timeout)}
+
+
+def _span(timeout):
+    """The span as manifests write it."""
     span = timeout if isinstance(timeout, str) else f"{_milliseconds(timeout)}ms"
     _milliseconds(span)
-    return {"on": on, "timeout": span}
+    return span
 
 
 def _milliseconds(span):

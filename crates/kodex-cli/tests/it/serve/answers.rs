@@ -5,6 +5,34 @@ use crate::{
     world::World,
 };
 
+/// Lines that a resident runtime answers, and whether it does.
+const LINES: &[(&str, bool)] = &[
+    ("emit probe.x --payload {\"a\":1.0,\"b\":[1e5,\"é\"]}", true),
+    (
+        "emit probe.x --payload {\"b\":1,\"a\":{\"z\":-0.0,\"c\":12345678901234567890123}}",
+        true,
+    ),
+    ("emit probe.x --payload {} --outcome", true),
+    ("emit probe.x --payload {\"b\":1,\"a\":2} --outcome", true),
+    ("emit fails.now --outcome", true),
+    ("emit probe.x --capability none", true),
+    ("emit nobody.asks", true),
+    ("emit Bad..Name", true),
+    ("emit probe.x --payload {\"a\":1} --fail-fast", true),
+    ("emit fails.now", true),
+    ("emit fails.now --fail-fast", true),
+    ("call maker/twice --input {\"n\":21}", true),
+    ("call maker_twice --input {\"n\":21}", true),
+    ("call twice --input {\"n\":21}", true),
+    ("call maker/echo --input {\"b\":1,\"a\":[2.50]}", true),
+    ("call twic", true),
+    ("call maker/twice --input {}", true),
+    ("call", false),
+    ("emit probe.x --strict", false),
+    ("emit probe.x --no-cache", false),
+    ("emit probe.x --payload {", false),
+];
+
 const FAILING: &str = r#"
 import kodex
 
@@ -21,6 +49,38 @@ fn both() -> World {
     world.write("plugins/failing.py", FAILING);
     world.write("plugins/broken.py", "def get_plugin(:\n");
     world
+}
+
+#[test]
+fn answers_are_the_same_with_a_resident_runtime_and_without() {
+    let world = both();
+    let ask = |line: &str, more: &[&str]| {
+        let words = line.split(' ').chain(more.iter().copied());
+        let done = world.args(words);
+        (done.code(), done.stdout, done.stderr)
+    };
+    // The cache knows the plugins afterwards, so that neither way says more about them.
+    let alone: Vec<_> = LINES.iter().map(|(line, _)| ask(line, &[])).collect();
+    let node = Node::start(&world, "");
+    for ((line, is_answered), alone) in LINES.iter().zip(alone) {
+        assert_eq!(ask(line, &[]), alone, "{line}");
+        let no_daemon: &[&str] = match line.starts_with("call") || line.starts_with("emit") {
+            true => &["--no-daemon"],
+            false => &[],
+        };
+        assert_eq!(ask(line, no_daemon), alone, "{line} --no-daemon");
+        let (_, _, told) = ask(line, &["-v"]);
+        if alone.0 == 0 {
+            assert_eq!(
+                told.contains("answered by the resident runtime"),
+                *is_answered,
+                "{line}: {told}"
+            );
+        }
+        let (_, _, told) = ask(line, &["-v", "--no-daemon"]);
+        assert!(!told.contains("answered by the resident"), "{line}: {told}");
+    }
+    node.stop();
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::fs;
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::{
-    serve::{Node, all_are, until, world},
+    serve::{Node, all_are, page, runs, socket, until, world},
     world::Watched,
 };
 
@@ -19,6 +19,66 @@ fn it_beats_soon_and_works_off_what_was_asked_for() {
         assert_eq!(answer.trim(), format!("number {n} done by maker"));
     }
     node.stop();
+}
+
+#[test]
+fn a_runner_gets_what_it_was_promised_and_no_secrets() {
+    let world = world(1, "env > env.txt; pwd >> env.txt")
+        .set("SECRET_KEY", "s3cret")
+        .set("PASSED_KEY", "passed");
+    let config = world.read(".kodex/config.toml")
+        + "pass_env = [\"PASSED_KEY\"]\n[runner.env]\nSAID = \"so\"\nHOME = \"/nowhere\"\n";
+    world.write(".kodex/config.toml", config);
+    let node = Node::start(&world, "");
+    until("a completed run", || all_are(&world, 1, "completed"));
+    let env = world.read("env.txt");
+    for line in [
+        "PASSED_KEY=passed",
+        "SAID=so",
+        "HOME=/nowhere",
+        "KODEX_RUN_PLUGIN=maker",
+    ] {
+        assert!(
+            env.lines().any(|seen| seen == line),
+            "{line} is missing in {env}"
+        );
+    }
+    assert!(!env.contains("s3cret"), "{env}");
+    assert!(env.contains(&world.work().display().to_string()), "{env}");
+    node.stop();
+}
+
+#[test]
+fn a_drain_lets_what_runs_come_to_its_end() {
+    let world = world(
+        1,
+        "cat; echo $$ > pid; until [ -e go ]; do sleep 0.05; done",
+    );
+    let node = Node::start(&world, "--http 127.0.0.1:0 --grace 50s --beat 200ms");
+    until("a run", || {
+        fs::read_to_string(world.work().join("pid")).ok()
+    });
+    node.signal(Signal::TERM);
+    node.says("nothing new is begun");
+    // It is there and says why it takes nothing more.
+    let done = world.run("status --json");
+    assert_eq!(done.code(), 1);
+    assert!(
+        done.stdout.contains("\"reason\": \"draining\""),
+        "{}",
+        done.stdout
+    );
+    let done = world.run("emit probe.x -v");
+    assert!(
+        done.code() == 0 && done.stderr.contains("daemon.draining"),
+        "{}",
+        done.stderr
+    );
+    world.write("go", "");
+    let done = node.ended();
+    assert_eq!(done.code(), 0, "{}", done.stderr);
+    all_are(&world, 1, "completed").expect("a completed run");
+    assert!(!socket(&world).exists());
 }
 
 #[test]
@@ -127,6 +187,37 @@ fn what_cannot_be_is_said_at_the_start() {
         assert_eq!(done.code(), status, "{more}: {}", done.stderr);
         assert!(done.stderr.contains(code), "{more}: {}", done.stderr);
     }
+}
+
+#[test]
+fn a_store_that_goes_and_comes_back_is_seen_by_the_probe() {
+    let world = world(0, "cat");
+    // The store is there before it goes.
+    assert_eq!(world.run("state set maker a 1").code(), 0);
+    let node = Node::begin(&world, "--http 127.0.0.1:0");
+    let address = node.http();
+    until("readiness", || {
+        (page(&address, "/readyz").0 == 200).then_some(())
+    });
+    let store = world.work().join(".kodex/store");
+    let away = world.work().join("away");
+    fs::rename(&store, &away).expect("moved");
+    fs::write(&store, "no folder").expect("written");
+    let gone = (
+        503,
+        "{\"status\":\"unavailable\",\"reason\":\"store_unreachable\"}\n".to_owned(),
+    );
+    until("unreadiness", || {
+        (page(&address, "/readyz") == gone).then_some(())
+    });
+    assert_eq!(page(&address, "/livez").0, 200);
+    fs::remove_file(&store).expect("removed");
+    fs::rename(&away, &store).expect("moved back");
+    until("readiness", || {
+        (page(&address, "/readyz").0 == 200).then_some(())
+    });
+    assert!(runs(&world).is_empty());
+    node.stop();
 }
 
 #[test]

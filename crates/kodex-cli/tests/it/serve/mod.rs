@@ -6,10 +6,12 @@ mod life;
 mod nodes;
 mod server;
 mod socket;
+mod webhook;
 
 use std::{
     io::{Read as _, Write as _},
     net::TcpStream,
+    os::unix::net::UnixStream,
     path::PathBuf,
     process::Child,
     time::Instant,
@@ -43,6 +45,11 @@ def probe(payload):
 @plugin.tool("twice", description="Doubles a number.")
 def twice(input):
     return {"n": input["n"] * 2}
+
+
+@plugin.tool("echo", description="Gives back what it gets.")
+def echo(input):
+    return input
 "#;
 
 /// Times that suit a test.
@@ -215,4 +222,15 @@ pub(crate) fn page(address: &str, path: &str) -> (u16, String) {
         .split_once("\r\n\r\n")
         .map(|(_, body)| body.to_owned());
     (status, body.unwrap_or_default())
+}
+
+/// What the socket answers to lines.
+pub(crate) fn say(world: &World, text: &[u8]) -> String {
+    let mut stream = UnixStream::connect(socket(world)).expect("a socket");
+    stream.set_read_timeout(Some(DEADLINE)).expect("a bound");
+    let _ = stream.write_all(text);
+    let _ = stream.shutdown(std::net::Shutdown::Write);
+    let mut answer = String::new();
+    let _ = stream.read_to_string(&mut answer);
+    answer
 }

@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use kodex_plugin::PluginName;
+use serde_json::value::RawValue;
 use tokio_postgres::Row;
 
 use super::{
@@ -15,6 +17,7 @@ use crate::{
 };
 
 pub(super) struct Texts {
+    keep: String,
     /// All are done, and none has a result: what most jobs come to.
     complete: String,
     any: String,
@@ -35,7 +38,13 @@ impl Texts {
              FROM e, t WHERE {HELD}
              RETURNING j.id, j.token, j.lane IS NOT NULL"
         );
+        // Parameters: now, job, token, checkpoint.
+        let keep = format!(
+            "WITH {TIME}, e AS (SELECT $2::text AS id, $3::bigint AS token)
+             UPDATE kodex.jobs j SET checkpoint = $4 FROM e, t WHERE {HELD} RETURNING 1"
+        );
         Self {
+            keep,
             complete,
             any: any(),
         }
@@ -134,6 +143,27 @@ pub(super) async fn end(queue: &PgQueue, ends: &[End<'_>]) -> Result<Vec<bool>, 
         *is_first && ended.contains(&(end.lease.id.as_str(), end.lease.token))
     };
     Ok(ends.iter().zip(&is_first).map(answer).collect())
+}
+
+/// See [`crate::Queue::keep`].
+pub(super) async fn keep(
+    queue: &PgQueue,
+    lease: &JobLease,
+    checkpoint: &RawValue,
+) -> Result<bool, StoreError> {
+    let check = |plugin: &PluginName| check_payload(plugin, "checkpoint", checkpoint);
+    if row::is_nowhere(&lease.id) || !look::fits(queue, lease, &check).await? {
+        return Ok(false);
+    }
+    let args = [
+        queue.now(),
+        Arg::Text(&lease.id),
+        Arg::Number(row::token(lease.token)),
+        Arg::Text(checkpoint.get()),
+    ];
+    let sql = &queue.texts.end.keep;
+    let rows = queue.rows(sql, &args, "keeping a checkpoint").await?;
+    Ok(!rows.is_empty())
 }
 
 /// Refuses what is too large, before anything of the call is changed.

@@ -43,6 +43,9 @@ use hint::Bell;
 pub(super) use check::check;
 pub(super) use tables::SCHEMA;
 
+/// Leaves a row that nobody reads.
+const PING: &str = "INSERT INTO kodex.meta (name, value) VALUES ('pinged_at_ms', $1)
+    ON CONFLICT (name) DO UPDATE SET value = excluded.value";
 /// How often a statement is tried again that runs into another one.
 const N_TRIES: usize = 10;
 /// Plans by the indexes, made once per connection.
@@ -102,6 +105,14 @@ impl PgQueue {
         self.lines.close();
     }
 
+    /// See [`crate::Store::ping`].
+    pub(super) async fn ping(&self) -> Result<(), StoreError> {
+        let now = self.now_ms().await?.to_string();
+        self.rows(PING, &[Arg::Text(&now)], "writing a sign of life")
+            .await
+            .map(drop)
+    }
+
     async fn line(&self) -> Result<Line, StoreError> {
         open::line(&self.lines, self.inner.place()).await
     }
@@ -153,6 +164,10 @@ impl Queue for PgQueue {
 
     fn renew<'a>(&'a self, leases: &'a [JobLease], lease_ms: u64) -> Work<'a, Vec<Renewed>> {
         Box::pin(renew::renew(self, leases, lease_ms))
+    }
+
+    fn keep<'a>(&'a self, lease: &'a JobLease, checkpoint: &'a RawValue) -> Work<'a, bool> {
+        Box::pin(end::keep(self, lease, checkpoint))
     }
 
     fn end<'a>(&'a self, ends: &'a [End<'a>]) -> Work<'a, Vec<bool>> {

@@ -28,6 +28,8 @@ const RETRY: &str =
 const PAUSE: &str = "UPDATE jobs SET state = 'pending', due_at_ms = ?2, attempt = attempt - 1,
     n_slices = n_slices + ?3, checkpoint = coalesce(?4, checkpoint), holder = NULL, until_ms = NULL WHERE seq = ?1";
 
+const KEEP: &str = "UPDATE jobs SET checkpoint = ?2 WHERE seq = ?1";
+
 /// A row under a lease that is held.
 pub(super) struct Held {
     pub(super) seq: i64,
@@ -113,15 +115,10 @@ impl Given {
             How::Pause { checkpoint, .. } => ("checkpoint", checkpoint),
             How::Retry { .. } => return Ok(Ok(())),
         };
-        let Some(json) = json else { return Ok(Ok(())) };
-        let owner = |plugin| check_payload(&plugin, field, json);
-        if owner(super::owner()).is_ok() {
-            return Ok(Ok(()));
+        match json {
+            Some(json) => check(db, &self.lease, field, json, now_ms),
+            None => Ok(Ok(())),
         }
-        Ok(match plugin(db, &self.lease, now_ms)? {
-            Some(plugin) => owner(plugin),
-            None => Ok(()),
-        })
     }
 
     /// Ends one claim; whether there may be something to claim after it, none when it was not held.
@@ -175,6 +172,24 @@ impl Given {
             }
         }
     }
+}
+
+/// Refuses what is too large, in the name of whose job it is; where nobody holds it nobody is refused.
+fn check(
+    db: &Connection,
+    lease: &JobLease,
+    field: &'static str,
+    json: &RawValue,
+    now_ms: i64,
+) -> Outcome<()> {
+    let owner = |plugin| check_payload(&plugin, field, json);
+    if owner(super::owner()).is_ok() {
+        return Ok(Ok(()));
+    }
+    Ok(match plugin(db, lease, now_ms)? {
+        Some(plugin) => owner(plugin),
+        None => Ok(()),
+    })
 }
 
 fn kept(reason: Reason<'_>) -> (String, String) {
@@ -269,6 +284,24 @@ pub(super) fn all(db: &Connection, ends: &[Given], now_ms: i64) -> Outcome<Told<
         hint |= ended == Some(true);
     }
     told(took_effect, hint)
+}
+
+/// See [`crate::Queue::keep`].
+pub(super) fn keep(
+    db: &Connection,
+    lease: &JobLease,
+    checkpoint: &RawValue,
+    now_ms: i64,
+) -> Outcome<Told<bool>> {
+    if let Err(error) = check(db, lease, "checkpoint", checkpoint, now_ms)? {
+        return Ok(Err(error));
+    }
+    let Some(held) = held(db, lease, now_ms)? else {
+        return quiet(false);
+    };
+    db.prepare_cached(KEEP)?
+        .execute(params![held.seq, checkpoint.get()])?;
+    quiet(true)
 }
 
 /// See [`crate::Queue::renew`].

@@ -40,6 +40,10 @@ use crate::{
 pub(super) use check::check;
 pub(super) use tables::TABLES;
 
+/// Leaves a row that nobody reads.
+const PING: &str = "INSERT INTO kodex_meta (key, value) VALUES ('pinged_at_ms', ?1)
+    ON CONFLICT (key) DO UPDATE SET value = excluded.value";
+
 /// In whose name the file is written where a call has jobs of several plugins.
 const OWNER: &str = "kodex";
 
@@ -92,11 +96,20 @@ impl Jobs {
         T: Send + 'static,
         F: FnMut(&Connection, i64) -> Outcome<Told<T>> + Send + 'static,
     {
-        if self.file.site.exists() {
+        if self.file.site.is_there()? {
             self.change(work).await
         } else {
             self.file.site.writable().map(|()| absent)
         }
+    }
+
+    /// See [`crate::Store::ping`].
+    pub(super) async fn ping(&self) -> Result<(), StoreError> {
+        self.change_if_there((), |db, now_ms| {
+            db.prepare_cached(PING)?.execute([now_ms.to_string()])?;
+            quiet(())
+        })
+        .await
     }
 
     async fn look<T, F>(&self, absent: T, work: F) -> Result<T, StoreError>
@@ -143,6 +156,16 @@ impl Queue for Jobs {
             let (leases, lease_ms) = (leases.to_vec(), lease_of(lease_ms));
             self.change_if_there(absent, move |db, now_ms| {
                 end::renew(db, &leases, lease_ms, now_ms)
+            })
+            .await
+        })
+    }
+
+    fn keep<'a>(&'a self, lease: &'a JobLease, checkpoint: &'a RawValue) -> Work<'a, bool> {
+        Box::pin(async move {
+            let (lease, checkpoint) = (lease.clone(), checkpoint.to_owned());
+            self.change_if_there(false, move |db, now_ms| {
+                end::keep(db, &lease, &checkpoint, now_ms)
             })
             .await
         })

@@ -111,6 +111,9 @@ impl Store for Faulty {
     fn check(&self) -> Work<'_, Vec<Finding>> {
         self.inner.check()
     }
+    fn ping(&self) -> Work<'_, ()> {
+        self.inner.ping()
+    }
     fn close(&self) -> Work<'_, ()> {
         self.inner.close()
     }
