@@ -24,7 +24,7 @@ const AHEAD_MS: i64 = 2 * 3_600_000;
 /// Longer than the scheduler leaves a claim alone.
 const STEP_MS: i64 = 70_000;
 /// How long nothing may seem to happen before the clocks are moved.
-const STEP_AFTER: Duration = Duration::from_secs(6);
+const STEP_AFTER: Duration = Duration::from_secs(4);
 
 /// How it came to rest.
 pub(super) struct Calm {

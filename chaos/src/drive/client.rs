@@ -18,7 +18,7 @@ use kodex_chaos::{
 use serde_json::{Value, json};
 
 /// How long an answer may take; a node that is stopped gives none.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_millis(1_500);
 
 /// What came of a request.
 enum Came {
@@ -182,10 +182,10 @@ fn judge(result: &Value) -> Answer {
 fn kind(seed: &mut Seed) -> Kind {
     match seed.below(100) {
         0..45 => Kind::Plain,
-        45..58 => Kind::Flaky,
-        58..60 => Kind::Crash,
-        60..75 => Kind::Slow,
-        75..80 => Kind::Hopeless,
+        45..50 => Kind::Flaky,
+        50..52 => Kind::Crash,
+        52..77 => Kind::Slow,
+        77..80 => Kind::Hopeless,
         80..97 => Kind::Run,
         _ => Kind::Invalid,
     }

@@ -31,6 +31,9 @@ use kodex_chaos::{
 
 use self::{client::Client, fault::Chaos, node::Node, place::Place, watch::Watch, world::World};
 
+/// Those who ask for items, each for its own; many, because a node that stands still holds up whoever asks it.
+const STREAMS: [&str; 6] = ["i", "k", "m", "p", "s", "t"];
+
 /// What is to be done.
 pub(crate) struct Orders {
     pub(crate) kodex: PathBuf,
@@ -120,7 +123,7 @@ fn on(
     nodes.iter_mut().try_for_each(|node| node.start(world))?;
     let client = Client::new(nodes.iter().map(Node::socket).collect(), begun_at);
     let mut chaos = Chaos::new(nodes, seed.fork(), &orders.faults);
-    let streams = [("i", seed.fork()), ("k", seed.fork())];
+    let streams = STREAMS.map(|name| (name, seed.fork()));
     thread::scope(|scope| {
         for (name, seed) in streams {
             let client = &client;

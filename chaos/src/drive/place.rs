@@ -66,6 +66,8 @@ impl Place {
         let url = self
             .url()
             .replace(&address.to_string(), &door.address.to_string());
+        // The door reads along.
+        let url = format!("{url}?sslmode=disable");
         Ok(Some((door, url)))
     }
 
