@@ -12,6 +12,7 @@
 
 mod bench;
 mod cargo;
+mod chaos;
 mod ci;
 mod codegen;
 mod docs;
@@ -61,6 +62,11 @@ enum Task {
         /// Runs beside it, with the address in KODEX_TEST_POSTGRES; without one it runs until Ctrl-C
         #[arg(last = true)]
         command: Vec<OsString>,
+    },
+    /// Break three nodes at work on one store, by faults that a seed chooses, and check what they did
+    Chaos {
+        #[command(flatten)]
+        wish: chaos::Wish,
     },
     /// Everything that must hold before a change is merged
     Ci {
@@ -120,6 +126,7 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
             setup::ensure_quietly(setup::POSTGRES)?;
             postgres::run(&command)?
         }
+        Task::Chaos { wish } => chaos::run(&root, &wish)?,
         Task::Ci { deny, parts } => parts::run(ci::parts(&root, deny), &parts)?,
         Task::Tidy => tidy::run(&root).map(|()| ExitCode::SUCCESS)?,
         Task::Codegen { check: true } => codegen::check(&root).map(|()| ExitCode::SUCCESS)?,

@@ -50,6 +50,20 @@ pub(crate) const POSTGRES: &[Need] = &[Need {
     purpose: "is the server that the store is tested on",
 }];
 
+/// Enough to move the clocks of nodes.
+pub(crate) const CHAOS: &[Need] = &[Need {
+    name: "libfaketime",
+    probe: &[
+        "dpkg-query",
+        "--show",
+        "--showformat=${Version}\n",
+        "libfaketime",
+    ],
+    oldest: (0, 9),
+    package: "libfaketime",
+    purpose: "moves the clocks of nodes whose clocks must not matter",
+}];
+
 /// Enough for every test.
 pub(crate) const TESTS: &[Need] = &[
     PYTHON[0],
@@ -79,6 +93,7 @@ pub(crate) const TESTS: &[Need] = &[
         purpose: "reads JSON in plugins written in shell",
     },
     POSTGRES[0],
+    CHAOS[0],
 ];
 
 /// What benchmarks compare with, as far as Debian has it. This package holds Redis' server under the name

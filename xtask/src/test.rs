@@ -9,7 +9,7 @@ use crate::cargo::{self, BUILD, cargo};
 use crate::parts::Part;
 use crate::postgres::{self, Cluster};
 use crate::step::Step;
-use crate::{docs, examples, setup};
+use crate::{chaos, docs, examples, setup};
 
 const SCRIPTS: Duration = Duration::from_secs(10 * 60);
 
@@ -27,6 +27,7 @@ pub(crate) fn parts(root: &Path) -> Vec<Part> {
         Part::new("node", at(node)),
         Part::new("examples", at(examples::run)),
         Part::new("docs", at(docs::run)),
+        Part::new("chaos", at(chaos::test)),
     ]
 }
 

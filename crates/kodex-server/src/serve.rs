@@ -150,6 +150,7 @@ async fn begin(resident: &Resident) -> Result<Working, ServeError> {
 
 fn may_pass(error: &WorkError) -> bool {
     match error {
+        // A connection that is cut while it looks around says no more than one that cannot be made.
         WorkError::Store(
             StoreError::Unreachable { .. } | StoreError::Full { .. } | StoreError::Lost { .. },
         ) => true,
@@ -175,5 +176,30 @@ async fn ended(parts: &mut JoinSet<&'static str>) -> ServeError {
             ServeError::Ended { part: "unknown" }
         }
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kodex::{WorkError, store::StoreError};
+
+    #[test]
+    fn a_store_that_is_away_at_the_start_is_waited_for() {
+        let unreachable = StoreError::Unreachable {
+            place: "postgres://somewhere".to_owned(),
+            problem: "nobody listens".to_owned(),
+        };
+        let lost = StoreError::Lost {
+            during: "reading the core schema",
+        };
+        for (error, want) in [
+            (unreachable, true),
+            (lost, true),
+            (StoreError::Closed, false),
+        ] {
+            let text = error.to_string();
+            assert_eq!(super::may_pass(&WorkError::Store(error)), want, "{text}");
+        }
+        assert!(!super::may_pass(&WorkError::NoStore));
     }
 }

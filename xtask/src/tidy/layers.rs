@@ -47,6 +47,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     ("kodex-scheduler", &["kodex-plugin"]),
     ("kodex-memory", &["kodex-plugin"]),
+    ("kodex-chaos", &["kodex-plugin", "kodex-store"]),
     ("xtask", &[]),
     (
         "kodex-codegen",
