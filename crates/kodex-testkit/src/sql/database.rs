@@ -1,4 +1,5 @@
-//! One plugin's store in a temporary folder, and the small runtime that keeps its deadlines.
+//! One plugin's store, in a temporary folder or where the test says, and the small runtime that keeps its
+//! deadlines.
 
 use std::{
     future::Future,
@@ -10,7 +11,7 @@ use std::{
 
 use kodex_plugin::{Clock, HostError, Json, Limits, PluginName};
 use kodex_store::{
-    Access, Door, Namespace, Store,
+    Access, Door, Namespace, Store, StoreError,
     sqlite::{SqliteOptions, SqliteStore},
 };
 use tempfile::TempDir;
@@ -24,13 +25,13 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(30);
 /// The database of one plugin. Its folder goes away with it.
 pub(crate) struct Database {
     pub(super) plugin: PluginName,
-    pub(super) store: SqliteStore,
+    pub(super) store: Arc<dyn Store>,
     pub(crate) door: Door,
     /// Keeps the store's deadlines, so that a test needs no async runtime. Taken out at the end.
     runtime: Option<Runtime>,
     handle: Handle,
-    #[cfg_attr(not(test), expect(dead_code, reason = "it is there to be dropped"))]
-    folder: TempDir,
+    /// None where the store is the test's own, and stays open.
+    folder: Option<TempDir>,
 }
 
 impl Database {
@@ -40,30 +41,51 @@ impl Database {
             HostError::new("store.unreachable", text)
         };
         let folder = TempDir::with_prefix("kodex-testkit-").map_err(failed)?;
+        let shared: Arc<dyn Clock> = Arc::new(clock.clone());
+        let options = SqliteOptions::new(folder.path().join("store"), shared);
+        let opening = async move {
+            let store = SqliteStore::open(options).await?;
+            Ok(Arc::new(store) as Arc<dyn Store>)
+        };
+        let mut database = Self::on(plugin, clock, opening)?;
+        database.folder = Some(folder);
+        Ok(database)
+    }
+
+    /// On the store that a future opens. It runs, as everything of the store, inside the small runtime.
+    pub(super) fn on(
+        plugin: PluginName,
+        clock: HandClock,
+        opening: impl Future<Output = Result<Arc<dyn Store>, StoreError>>,
+    ) -> Result<Self, HostError> {
         let runtime = Builder::new_multi_thread()
             .worker_threads(1)
-            .enable_time()
+            .enable_all()
             .thread_name("kodex-testkit")
             .build()
-            .map_err(failed)?;
+            .map_err(|error| {
+                let text = format!("plugin {plugin}: no runtime for its database: {error}");
+                HostError::new("store.unreachable", text)
+            })?;
         let handle = runtime.handle().clone();
-        let clock: Arc<dyn Clock> = Arc::new(clock);
-        let options = SqliteOptions::new(folder.path().join("store"), clock.clone());
-        let opening = Inside::new(&handle, SqliteStore::open(options));
-        let store = block_on(opening, CALL_LIMIT).ok_or_else(stuck)??;
+        let store = block_on(Inside::new(&handle, opening), CALL_LIMIT).ok_or_else(stuck)??;
         Ok(Self {
-            door: Door::new(plugin.clone(), clock, Limits::default().frame_bytes),
+            door: Door::new(
+                plugin.clone(),
+                Arc::new(clock),
+                Limits::default().frame_bytes,
+            ),
             plugin,
             store,
             runtime: Some(runtime),
             handle,
-            folder,
+            folder: None,
         })
     }
 
     #[cfg(test)]
     pub(super) fn folder(&self) -> &std::path::Path {
-        self.folder.path()
+        self.folder.as_ref().expect("it has a folder").path()
     }
 
     /// Answers one of `db/*`.
@@ -89,9 +111,11 @@ impl Database {
 
 impl Drop for Database {
     fn drop(&mut self) {
-        // The files are closed before their folder goes away.
-        let closing = pin!(self.store.close());
-        let _ = block_on(Inside::new(&self.handle, closing), CLOSE_LIMIT);
+        if self.folder.is_some() {
+            // The files are closed before their folder goes away.
+            let closing = pin!(self.store.close());
+            let _ = block_on(Inside::new(&self.handle, closing), CLOSE_LIMIT);
+        }
         if let Some(runtime) = self.runtime.take() {
             // Dropping it would wait for its thread, which is refused where the test is asynchronous.
             runtime.shutdown_background();

@@ -1,13 +1,15 @@
 //! A real database behind the fake host: SQLite files in a temporary folder, reached through the same
 //! door as in a host, after the plugin's own migrations.
 //!
-//! It is slower than the rest of this crate, so it is behind the feature `sql`. It runs on SQLite alone;
-//! what must also hold on Postgres is tested through the runtime.
+//! It is slower than the rest of this crate, so it is behind the feature `sql`. [`FakeHost::keep_in`] puts
+//! another store in its place, for what must also hold on Postgres or between several hosts.
 
 mod database;
 mod step;
 #[cfg(test)]
 mod tests;
+
+use std::sync::Arc;
 
 use kodex_plugin::{
     HostError, Json, Plugin, PluginName,
@@ -15,7 +17,7 @@ use kodex_plugin::{
     wire::store::{DbQuery, DbRows, StepCounts, method},
 };
 use kodex_store::{
-    Engine, Store,
+    Store, StoreError,
     journal::{self, Plan},
 };
 
@@ -99,6 +101,46 @@ impl FakeHost {
         self.upgrade_until(plugin, Some(file))
     }
 
+    /// Keeps the plugin's tables in a store of the test's own instead of files in a temporary folder: on
+    /// Postgres, or in one that several hosts share. To be said before the first upgrade. The future is
+    /// awaited inside the small runtime in which everything of the store then happens; the store is not
+    /// closed with the host.
+    ///
+    /// # Errors
+    /// The store's, and `db.refused` when the host has a database already.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use kodex_plugin::{Define, Plugin};
+    /// use kodex_store::{Store, sqlite::{SqliteOptions, SqliteStore}};
+    /// use kodex_testkit::FakeHost;
+    ///
+    /// let plugin = Define::new("notes", "0.1.0", "Keeps notes.")
+    ///     .database(&[("0001_notes.sql", "CREATE TABLE notes (text TEXT NOT NULL);")])
+    ///     .build()?;
+    /// let folder = tempfile::tempdir()?;
+    /// for n_applied in [1, 0] {
+    ///     let host = FakeHost::new();
+    ///     let options = SqliteOptions::new(folder.path().join("store"), Arc::new(host.clock().clone()));
+    ///     host.keep_in(&plugin.manifest().name, async {
+    ///         Ok(Arc::new(SqliteStore::open(options).await?) as Arc<dyn Store>)
+    ///     })?;
+    ///     assert_eq!(host.upgrade(&*plugin)?.len(), n_applied);
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn keep_in(
+        &self,
+        plugin: &PluginName,
+        store: impl Future<Output = Result<Arc<dyn Store>, StoreError>>,
+    ) -> Result<(), HostError> {
+        let made = Database::on(plugin.clone(), self.clock().clone(), store)?;
+        self.database.set(made).map_err(|_| {
+            let text = format!("this host has a database already; say where {plugin} keeps its tables before the first upgrade");
+            HostError::new("db.refused", text)
+        })
+    }
+
     /// Runs one statement on the plugin's tables for the test itself: to fill them, and to look at what
     /// the plugin wrote. It is not among what the plugin [asked](FakeHost::asked).
     ///
@@ -124,8 +166,9 @@ impl FakeHost {
         last: Option<&str>,
     ) -> Result<Vec<AppliedStep>, HostError> {
         let name = &plugin.manifest().name;
-        let steps = journal::linked(name, plugin.migrations(), Engine::Sqlite).map_err(broken)?;
         let database = self.made(name)?;
+        let engine = database.store.engine();
+        let steps = journal::linked(name, plugin.migrations(), engine).map_err(broken)?;
         let applied = database.wait(database.store.ledger().applied(name))??;
         let Plan {
             mut newest,

@@ -15,7 +15,7 @@ use kodex_plugin::{
     },
 };
 use kodex_store::{
-    Step, Store,
+    Step,
     journal::{Progress, StepKind},
 };
 

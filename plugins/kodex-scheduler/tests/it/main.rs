@@ -4,6 +4,7 @@ mod beats;
 mod model;
 mod people;
 mod report;
+mod stand;
 mod steps;
 mod tools;
 mod world;

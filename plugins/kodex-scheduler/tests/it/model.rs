@@ -328,7 +328,7 @@ fn settle(world: &World, known: &mut Known) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, max_shrink_iters: 60, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: crate::stand::N_HISTORIES, max_shrink_iters: 60, ..ProptestConfig::default() })]
 
     #[test]
     fn histories_keep_what_was_promised(steps in prop::collection::vec(step(), 1..60)) {

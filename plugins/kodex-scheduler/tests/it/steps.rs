@@ -2,7 +2,7 @@
 
 use kodex_plugin::{Plugin as _, state::State};
 use kodex_scheduler::{SchedulerPlugin, record};
-use kodex_testkit::{CALL_LIMIT, FakeHost, block_on};
+use kodex_testkit::{CALL_LIMIT, block_on};
 use serde_json::{Value, json};
 
 use crate::world::{World, daily};
@@ -13,7 +13,8 @@ fn tasks_in_values_move_into_the_table() {
     let id = world.add(daily("09:00"), json!({}));
     let task = world.task(&id);
 
-    let host = FakeHost::new();
+    let clock = kodex_testkit::HandClock::new();
+    let (host, _keep) = crate::stand::host(&clock);
     let plugin = SchedulerPlugin::new().expect("a plugin");
     host.upgrade_to(&plugin, "0001_tasks_and_runs.sql")
         .expect("it applies");

@@ -30,6 +30,7 @@ pub(crate) struct World {
     pub(crate) clock: HandClock,
     pub(crate) plugin: SchedulerPlugin,
     agents: Arc<Mutex<Agents>>,
+    _keep: crate::stand::Keep,
 }
 
 /// A Monday.
@@ -49,7 +50,7 @@ impl World {
 
     pub(crate) fn with(config: Value) -> Self {
         let clock = HandClock::at_unix_ms(ms(START).unsigned_abs());
-        let host = FakeHost::with_clock(clock.clone());
+        let (host, keep) = crate::stand::host(&clock);
         let plugin = SchedulerPlugin::new().expect("a plugin");
         host.upgrade(&plugin).expect("the migrations apply");
         let agents = Arc::new(Mutex::new(Agents::default()));
@@ -65,6 +66,7 @@ impl World {
             clock,
             plugin,
             agents,
+            _keep: keep,
         }
     }
 

@@ -1,0 +1,17 @@
+//! The tests of `it` once more, with the scheduler's tables on Postgres.
+
+#[path = "../it/beats.rs"]
+mod beats;
+#[path = "../it/model.rs"]
+mod model;
+#[path = "../it/people.rs"]
+mod people;
+#[path = "../it/report.rs"]
+mod report;
+mod stand;
+#[path = "../it/steps.rs"]
+mod steps;
+#[path = "../it/tools.rs"]
+mod tools;
+#[path = "../it/world.rs"]
+mod world;
