@@ -306,6 +306,8 @@ export interface JobCall<T = any> extends Call {
 export interface Session {
   conversation_id: string;
   session_id: string;
+  /** 0 where it is not known. */
+  began_at_ms: number;
   completed_at_ms: number;
   source: Destination;
   visibility: Visibility;

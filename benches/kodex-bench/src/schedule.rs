@@ -142,7 +142,11 @@ fn beats(
     while n_started < n_due {
         few.beat(&mut beats_of_few)?;
         let n = many.beat(&mut beats)?;
-        ensure!(n > 0, "a beat started nothing while {} are due", n_due - n_started);
+        ensure!(
+            n > 0,
+            "a beat started nothing while {} are due",
+            n_due - n_started
+        );
         n_started += n;
     }
     whole += beats.total();
@@ -158,7 +162,12 @@ fn beats(
             .target(&format!("{target} and ratio_limit<=1.5")),
     );
     let whole = Samples::from(vec![whole]);
-    report.add(&Figure::lower(BENCH, &format!("{word}_backlog"), "ms", &whole));
+    report.add(&Figure::lower(
+        BENCH,
+        &format!("{word}_backlog"),
+        "ms",
+        &whole,
+    ));
     Ok(())
 }
 
@@ -285,7 +294,9 @@ async fn fill(store: &dyn Store, n_tasks: usize, n_due: usize) -> Result<()> {
     // As the server would do by itself after so many rows.
     if store.engine() == Engine::Postgres {
         let migrate = store.namespace(&plugin, Access::Migrate).await?;
-        migrate.run(&Statement::new("ANALYZE tasks"), &bounds).await?;
+        migrate
+            .run(&Statement::new("ANALYZE tasks"), &bounds)
+            .await?;
     }
     Ok(())
 }

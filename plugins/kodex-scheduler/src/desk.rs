@@ -311,7 +311,10 @@ impl Desk<'_> {
         let actor = self.wisher.actor.as_ref();
         let is_creator = matches!((actor, creator), (Some(a), Some(b)) if a.id == b.id);
         let is_alone = self.wisher.direct && self.wisher.visibility == Visibility::Private;
-        if is_creator && is_alone {
+        // Runs may use them in sessions alone.
+        let here = self.wisher.conversation.as_ref();
+        let is_session = here.is_some_and(|here| here.kind == "session");
+        if is_creator && is_alone && is_session {
             Ok(())
         } else {
             Err(Refusal::Credentials)

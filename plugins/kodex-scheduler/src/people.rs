@@ -118,7 +118,7 @@ pub async fn call(
             call_id,
             wish,
         } = read(input)?;
-        check_place(&destination)?;
+        check_place("destination", &destination)?;
         if call_id.is_empty() {
             return Err(Refusal::Input("call_id: must not be empty".to_owned()));
         }
@@ -232,16 +232,17 @@ fn local(cadence: &Cadence, at: jiff::Timestamp) -> Value {
     json!({"at": at.to_string(), "local": local})
 }
 
-fn check_place(destination: &Destination) -> Result<(), Refusal> {
+/// Refuses a place that no agent run could answer to.
+pub(crate) fn check_place(what: &str, place: &Destination) -> Result<(), Refusal> {
     let is_line = |text: &str, most: usize| {
         let n_chars = text.chars().count();
-        (1..=most).contains(&n_chars) && !text.chars().any(char::is_control)
+        !text.trim().is_empty() && n_chars <= most && !text.chars().any(char::is_control)
     };
-    if is_line(&destination.kind, 64) && is_line(&destination.address, ADDRESS_CHARS) {
+    if is_line(&place.kind, 64) && is_line(&place.address, ADDRESS_CHARS) {
         Ok(())
     } else {
         let text =
-            "destination: kind and address are one line each, of at most 64 and 512 characters";
-        Err(Refusal::Input(text.to_owned()))
+            format!("{what}: kind and address are one line each, of at most 64 and 512 characters");
+        Err(Refusal::Input(text))
     }
 }

@@ -68,7 +68,11 @@ def who(input, ctx):
     let given = caller.to_string();
     let known = [&tool[..], &["--caller", &given]].concat();
     assert_eq!(json_of(&world, &known), json!({"caller": caller}));
-    for wrong in ["7", "{}", r#"{"call_id": "1", "source": {"kind": "session", "address": "s"}, "who": 1}"#] {
+    for wrong in [
+        "7",
+        "{}",
+        r#"{"call_id": "1", "source": {"kind": "session", "address": "s"}, "who": 1}"#,
+    ] {
         let done = world.args([&tool[..], &["--caller", wrong]].concat());
         assert_eq!(done.code(), 2, "{}", done.stderr);
         assert!(done.stderr.contains("caller.invalid"), "{}", done.stderr);

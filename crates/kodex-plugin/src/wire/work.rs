@@ -301,6 +301,10 @@ pub struct SessionProjection {
     pub conversation_id: String,
     /// The exchange inside it that has ended.
     pub session_id: String,
+    /// When it began, in milliseconds since 1970-01-01 UTC; 0 where that is not known. What was said earlier
+    /// is context, and in private conversations nobody's business.
+    #[serde(default)]
+    pub began_at_ms: u64,
     /// When it ended, in milliseconds since 1970-01-01 UTC.
     pub completed_at_ms: u64,
     /// Where it took place.

@@ -151,3 +151,23 @@ fn bad(plugin: &PluginName, field: &'static str, problem: String) -> StoreError 
         problem,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::has_nul;
+
+    #[test]
+    fn a_text_that_speaks_of_nul_has_none() {
+        for (json, want) in [
+            (r#""plain""#, false),
+            (r#""\u0000""#, true),
+            (r#""a\\u0000""#, false),
+            (r#""a\\\u0000""#, true),
+            (r#""\\u0000 and \u0000""#, true),
+            (r#"{"\u0000": 1}"#, true),
+            (r#""u0000""#, false),
+        ] {
+            assert_eq!(has_nul(json), want, "{json}");
+        }
+    }
+}

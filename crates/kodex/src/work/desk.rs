@@ -81,7 +81,11 @@ impl Desk {
         let id = run_id(&self.plugin, &asked.idempotency_key);
         let kinds: Vec<_> = self.works.destinations.keys().map(String::as_str).collect();
         let request = request::run_request(&self.plugin, asked, &kinds)?;
-        self.has_room(RUNS, "agent.queue_full").await?;
+        if let Err(full) = self.has_room(RUNS, "agent.queue_full").await {
+            let known = self.known(RUNS, &id, full).await?;
+            self.works.tickets.count_dispatch(&self.plugin, ticket)?;
+            return Ok(known);
+        }
         let place = &request.destination;
         let lane = lane(&format!("{}:{}", place.kind, place.address));
         let payload = text(&request)?;
@@ -122,11 +126,13 @@ impl Desk {
             );
             return Err(HostError::new("job.unknown", text));
         }
-        self.has_room(JOBS, "job.queue_full").await?;
         let id = match &asked.key {
             Some(key) => job_id(&self.plugin, &asked.name, key),
             None => format!("job_{}", self.works.unique()),
         };
+        if let Err(full) = self.has_room(JOBS, "job.queue_full").await {
+            return self.known(JOBS, &id, full).await;
+        }
         let payload = text(&JobPayload {
             params: asked.params,
             session: None,
@@ -171,6 +177,17 @@ impl Desk {
             _ => (job.id.to_owned(), Novelty::Created),
         };
         written(&Accepted { id, status })
+    }
+
+    /// What is asked for again is there, however full it is.
+    async fn known(&self, queue: &str, id: &str, full: HostError) -> Result<Json, HostError> {
+        match self.own(queue, id).await? {
+            Some(job) => written(&Accepted {
+                id: job.id,
+                status: Novelty::AlreadyExists,
+            }),
+            None => Err(full),
+        }
     }
 
     /// Fails when the plugin has as much waiting as it may.

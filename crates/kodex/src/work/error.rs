@@ -44,6 +44,9 @@ pub enum WorkError {
         /// Which field.
         field: &'static str,
     },
+    /// A session that has not ended, or cannot be read.
+    #[error("no job can follow the session: {0}; nothing was stored")]
+    Unfinished(String),
 }
 
 impl WorkError {
@@ -56,7 +59,7 @@ impl WorkError {
             Self::Name(error) => error.code(),
             Self::Unknown { .. } => "work.unknown",
             Self::State { .. } => "work.state",
-            Self::Session { .. } => "work.session",
+            Self::Session { .. } | Self::Unfinished(_) => "work.session",
         }
     }
 }

@@ -3,8 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use kodex_plugin::{Failure, Json, PluginError, RequestKind, wire::work::JobCall};
-use kodex_store::queue::{Claimed, PAYLOAD_BYTES};
+use kodex_store::queue::{Claimed, Job, check_payload};
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use super::{end::Over, engine::Node, session::SessionRef};
 use crate::{
@@ -77,7 +78,7 @@ pub(super) async fn execute(node: &Node, claimed: &Claimed) -> Over {
         Ok(reply) => {
             let result = reply.map(|json| json.raw().to_owned());
             Over::Completed {
-                result: result.filter(|json| json.get().len() <= PAYLOAD_BYTES),
+                result: result.filter(|json| is_kept(job, json)),
             }
         }
         // The plugin was not asked: this was no attempt of it.
@@ -91,6 +92,15 @@ pub(super) async fn execute(node: &Node, claimed: &Claimed) -> Over {
         }
         Err(error) => again(&error.code, error.message),
     }
+}
+
+/// Whether the store keeps a result. A job that has done its work is not done again for what it said.
+fn is_kept(job: &Job, result: &RawValue) -> bool {
+    let judged = check_payload(&job.plugin, "result", result);
+    if let Err(error) = &judged {
+        tracing::warn!(job = %job.id, "a job is completed without its result: {error}");
+    }
+    judged.is_ok()
 }
 
 async fn ask(

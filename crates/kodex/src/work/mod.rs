@@ -153,6 +153,13 @@ impl Runtime {
             .iter()
             .map(|plugin| request::job_id(plugin, session::COMPLETED, &key))
             .collect();
+        if plugins.is_empty() {
+            return Ok(0);
+        }
+        // Whoever says so too early is told, instead of every job.
+        session::load(&shared.works, session)
+            .await
+            .map_err(WorkError::Unfinished)?;
         let settings = &shared.works.settings;
         let jobs: Vec<_> = plugins
             .iter()

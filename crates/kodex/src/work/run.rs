@@ -13,7 +13,7 @@ use std::{
 };
 
 use kodex_plugin::Json;
-use kodex_store::queue::Claimed;
+use kodex_store::queue::{Claimed, check_payload};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -93,7 +93,7 @@ pub(super) async fn execute(node: &Node, held: &Held, claimed: &Claimed) -> Over
         Some(Kept::Undelivered(kept)) if kept.generation == job.generation => kept,
         Some(Kept::Undelivered(kept)) => undelivered(kept.answer, 0),
         Some(Kept::Slice(left)) => {
-            run.checkpoint = Some(Json::checked(left));
+            run.checkpoint = Some(Json::checked(left)).filter(|left| !left.value().is_null());
             match slice(node, &run, held).await {
                 Slice::Answered(answer) => undelivered(answer, 0),
                 Slice::Over(over) => return over,
@@ -142,7 +142,7 @@ async fn slice(node: &Node, run: &Run, held: &Held) -> Slice {
             after: after.unwrap_or_else(|| pause(run.attempt)),
         },
         RunEnd::Blocked { reason } => Over::Blocked { text: reason },
-        RunEnd::Continue { checkpoint, after } => go_on(checkpoint, after),
+        RunEnd::Continue { checkpoint, after } => go_on(run, checkpoint, after),
         RunEnd::Busy { after } => Over::Release { after },
     })
 }
@@ -174,17 +174,17 @@ async fn keep(node: &Node, held: &Held, answer: String) -> Slice {
     }
 }
 
-fn go_on(checkpoint: Option<Json>, after: Duration) -> Over {
-    let kept = checkpoint.map(|left| Kept::Slice(left.raw().to_owned()));
-    let checkpoint = kept.as_ref().and_then(raw);
-    match &checkpoint {
-        Some(kept) if kept.get().len() > kodex_store::queue::PAYLOAD_BYTES => Over::Failed {
+fn go_on(run: &Run, checkpoint: Option<Json>, after: Duration) -> Over {
+    // A run that goes on without anything to go on from is one that has begun, all the same.
+    let left = checkpoint.unwrap_or_default();
+    let checkpoint = raw(&Kept::Slice(left.raw().to_owned()));
+    let judged = checkpoint
+        .as_deref()
+        .map(|kept| check_payload(&run.plugin, "checkpoint", kept));
+    match judged {
+        Some(Err(error)) => Over::Failed {
             code: "run.checkpoint",
-            text: format!(
-                "the runner left {} bytes for its next slice; at most {} are kept",
-                kept.get().len(),
-                kodex_store::queue::PAYLOAD_BYTES
-            ),
+            text: format!("what the runner left for its next slice cannot be kept: {error}"),
         },
         _ => Over::GoOn { checkpoint, after },
     }

@@ -56,17 +56,25 @@ pub(super) async fn load(works: &Works, session: &SessionRef) -> Result<SessionP
 
 /// Keeps what a plugin may see, and as much as is good for it.
 fn clean(mut session: SessionProjection) -> SessionProjection {
-    let (is_public, ended_at) = (
-        session.visibility == Visibility::Public,
-        session.completed_at_ms,
-    );
-    session.messages.retain(|message| {
+    let (began_at, ended_at) = (session.began_at_ms, session.completed_at_ms);
+    let is_public = session.visibility == Visibility::Public;
+    let mut has_begun = false;
+    session.messages.retain_mut(|message| {
+        let is_wish = message.authority == Authority::Instruction;
+        // Without a time the turn begins with the first wish in it.
+        let is_earlier = match (began_at, message.at_ms) {
+            (0, _) | (_, None) => !has_begun && !is_wish,
+            (began_at, Some(at)) => at < began_at,
+        };
+        has_begun |= !is_earlier;
+        if is_earlier {
+            message.authority = Authority::Context;
+        }
         let was_there = message.at_ms.is_none_or(|at| at <= ended_at);
         // Other messages of a private conversation are nobody's business.
-        let may_be_seen = message.authority == Authority::Instruction
-            || message.role == SessionRole::Assistant
-            || is_public;
-        was_there && may_be_seen
+        let is_own =
+            message.authority == Authority::Instruction || message.role == SessionRole::Assistant;
+        was_there && (is_public || !is_earlier && is_own)
     });
     session.messages.iter_mut().for_each(clean_message);
     session.messages.dedup();
@@ -87,50 +95,139 @@ fn clean_message(message: &mut SessionMessage) {
     message.text = clean_text(&text);
 }
 
-/// Removes blocks in which the host wraps other people's words, and lines that quote.
+/// The blocks in which hosts wrap what the person did not write: other people's words, and what plugins add.
+const BLOCKS: [(&str, &str); 2] = [
+    ("<context", "</context>"),
+    ("<plugin-context", "</plugin-context>"),
+];
+
+/// Removes wrapped blocks, nested ones too, and lines that quote. A block that is not closed goes on to the end.
 fn without_quotes(text: &str) -> String {
-    let mut out = String::new();
-    let mut rest = text;
-    while let Some((before, inside)) = rest.split_once("<context>") {
-        out.push_str(before);
-        rest = inside
-            .split_once("</context>")
-            .map_or("", |(_, after)| after);
+    let mut out = text.to_owned();
+    for (open, close) in BLOCKS {
+        out = without_blocks(&out, open, close);
     }
-    out.push_str(rest);
     let own = out
         .lines()
         .filter(|line| !line.trim_start().starts_with('>'));
     own.collect::<Vec<_>>().join("\n")
 }
 
-/// Removes NUL, replaces what looks like encoded data, cuts.
+fn without_blocks(text: &str, open: &str, close: &str) -> String {
+    let mut out = String::new();
+    let (mut depth, mut rest) = (0_usize, text);
+    loop {
+        let opens = begin_of(rest, open);
+        let closes = rest.find(close);
+        let (at, skipped) = match (opens, closes) {
+            (Some(opens), closes) if closes.is_none_or(|closes| opens < closes) => {
+                (opens, open.len())
+            }
+            (_, Some(closes)) => (closes, close.len()),
+            _ => break,
+        };
+        if depth == 0 {
+            out.push_str(&rest[..at]);
+        }
+        let is_open = opens == Some(at);
+        depth = if is_open {
+            depth + 1
+        } else {
+            depth.saturating_sub(1)
+        };
+        rest = &rest[at + skipped..];
+    }
+    if depth == 0 {
+        out.push_str(rest);
+    }
+    out
+}
+
+/// Where a tag begins, with attributes or without.
+fn begin_of(text: &str, open: &str) -> Option<usize> {
+    let mut from = 0;
+    while let Some(at) = text[from..].find(open).map(|at| from + at) {
+        from = at + open.len();
+        if text[from..].starts_with(|c: char| c == '>' || c.is_whitespace()) {
+            return Some(at);
+        }
+    }
+    None
+}
+
+/// Removes NUL, replaces what is encoded data, cuts.
 fn clean_text(text: &str) -> String {
-    let words = text.split_inclusive(char::is_whitespace);
-    let cleaned: String = words
-        .map(|word| if is_encoded(word) { "[data] " } else { word })
-        .collect();
+    let cleaned = without_data(text);
     cleaned.replace('\0', "").chars().take(TEXT_CHARS).collect()
 }
 
-/// Whether a word is data and no language: a data address, or a long run of base64 that has upper case,
-/// lower case and digits.
-fn is_encoded(word: &str) -> bool {
-    let word = word.trim();
-    if word.contains("data:") && word.contains(";base64,") {
-        return true;
+/// Shorter runs may be names, longer ones are data.
+const DATA_BYTES: usize = 200;
+/// Data that is broken into lines has lines at least that long.
+const DATA_LINE_BYTES: usize = 60;
+
+/// Replaces data addresses and long runs of base64, wherever they stand.
+fn without_data(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let mut out = String::with_capacity(text.len());
+    let (mut from, mut at) = (0, 0);
+    while at < bytes.len() {
+        if !is_base64(bytes[at]) {
+            at += 1;
+            continue;
+        }
+        let end = end_of_data(bytes, at);
+        let before = &text[from..at];
+        let address = before
+            .ends_with(";base64,")
+            .then(|| before.rfind("data:"))
+            .flatten();
+        if address.is_some() || is_data(&bytes[at..end]) {
+            out.push_str(&before[..address.unwrap_or(before.len())]);
+            out.push_str("[data]");
+            from = end;
+        }
+        at = end;
     }
-    let is_base64 = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '=' | '-' | '_');
-    let run = word.trim_matches(|c: char| !is_base64(c));
-    run.len() >= 200
-        && run.chars().all(is_base64)
-        && run.chars().any(|c| c.is_ascii_uppercase())
-        && run.chars().any(|c| c.is_ascii_lowercase())
-        && run.chars().any(|c| c.is_ascii_digit())
+    out.push_str(&text[from..]);
+    out
+}
+
+fn is_base64(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"+/=-_".contains(&byte)
+}
+
+/// The end of a run of base64; line breaks between full lines belong to it.
+fn end_of_data(bytes: &[u8], begin: usize) -> usize {
+    let (mut line, mut at) = (begin, begin);
+    loop {
+        while bytes.get(at).is_some_and(|byte| is_base64(*byte)) {
+            at += 1;
+        }
+        let next = match bytes[at..] {
+            [b'\r', b'\n', ..] => at + 2,
+            [b'\n', ..] => at + 1,
+            _ => return at,
+        };
+        if at - line < DATA_LINE_BYTES || !bytes.get(next).is_some_and(|byte| is_base64(*byte)) {
+            return at;
+        }
+        (line, at) = (next, next);
+    }
+}
+
+/// Language in one script has no such runs with upper case, lower case and digits.
+fn is_data(run: &[u8]) -> bool {
+    run.len() >= DATA_BYTES
+        && run.iter().any(u8::is_ascii_uppercase)
+        && run.iter().any(u8::is_ascii_lowercase)
+        && run.iter().any(u8::is_ascii_digit)
 }
 
 #[cfg(test)]
 mod tests {
+    use kodex_plugin::wire::work::SessionTool;
+
     use super::*;
 
     fn message(
@@ -182,6 +279,105 @@ mod tests {
     }
 
     #[test]
+    fn what_was_said_before_the_turn_is_context_or_nothing() {
+        use {Authority::*, SessionRole::*};
+        let check = |began_at_ms, visibility, want: &[(&str, Authority)]| {
+            let session = clean(SessionProjection {
+                began_at_ms,
+                completed_at_ms: 100,
+                visibility,
+                messages: vec![
+                    message(User, Instruction, "old wish", Some(10)),
+                    message(Assistant, Context, "old answer", Some(20)),
+                    message(User, Instruction, "wish", Some(50)),
+                    message(Assistant, Context, "answer", Some(60)),
+                ],
+                ..SessionProjection::default()
+            });
+            let messages = session.messages.iter();
+            let got: Vec<_> = messages
+                .map(|message| (message.text.as_str(), message.authority))
+                .collect();
+            assert_eq!(got, want);
+        };
+        let turn = [("wish", Instruction), ("answer", Context)];
+        check(50, Visibility::Private, &turn);
+        let old = [("old wish", Context), ("old answer", Context)];
+        check(50, Visibility::Public, &[old, turn].concat());
+        let all = [("old wish", Instruction), ("old answer", Context)];
+        check(0, Visibility::Private, &[all, turn].concat());
+    }
+
+    #[test]
+    fn without_a_time_a_turn_begins_with_its_first_wish() {
+        use {Authority::*, SessionRole::*};
+        let session = clean(SessionProjection {
+            completed_at_ms: 100,
+            messages: vec![
+                message(Assistant, Context, "old answer", None),
+                message(User, Instruction, "wish", None),
+                message(Assistant, Context, "answer", None),
+            ],
+            ..SessionProjection::default()
+        });
+        let texts: Vec<_> = session
+            .messages
+            .iter()
+            .map(|one| one.text.as_str())
+            .collect();
+        assert_eq!(texts, ["wish", "answer"]);
+    }
+
+    #[test]
+    fn wrapped_words_are_no_wish_however_deep() {
+        for (text, want) in [
+            ("a<context>b</context>c", "ac"),
+            ("a<context>b<context>c</context>d</context>e", "ae"),
+            ("a<context from=\"b\">c</context>d", "ad"),
+            ("a<plugin-context>b</plugin-context>c", "ac"),
+            ("a<context>b<plugin-context>c</context>d", "ad"),
+            ("a<context>b", "a"),
+            ("a</context>b", "ab"),
+            ("a<contexts>b", "a<contexts>b"),
+            ("a\n > b\nc", "a\nc"),
+        ] {
+            assert_eq!(without_quotes(text), want, "{text}");
+        }
+    }
+
+    #[test]
+    fn messages_and_tools_are_cleaned() {
+        let data = "aB3".repeat(100);
+        let session = clean(SessionProjection {
+            completed_at_ms: 100,
+            messages: vec![message(
+                SessionRole::User,
+                Authority::Instruction,
+                &format!("see {data}"),
+                None,
+            )],
+            tools: vec![SessionTool {
+                name: "look".to_owned(),
+                is_error: false,
+                text: Some(format!("{{\"image\":\"{data}\"}}")),
+            }],
+            ..SessionProjection::default()
+        });
+        assert_eq!(session.messages[0].text, "see [data]");
+        assert_eq!(
+            session.tools[0].text.as_deref(),
+            Some("{\"image\":\"[data]\"}")
+        );
+    }
+
+    /// Data as mails have it.
+    fn wrapped(data: &str) -> String {
+        let lines = data.as_bytes().chunks(76);
+        let lines = lines.map(|line| String::from_utf8_lossy(line).into_owned() + "\n");
+        lines.collect::<String>() + "."
+    }
+
+    #[test]
     fn data_is_replaced_and_language_is_not() {
         let long = "aB3".repeat(100);
         for (text, want) in [
@@ -190,6 +386,12 @@ mod tests {
             ("see data:image/png;base64,AAAA here", "see [data] here"),
             (&format!("x {long} y"), "x [data] y"),
             (&"a".repeat(300), &"a".repeat(300)),
+            (&format!("{{\"a\":\"{long}\"}}"), "{\"a\":\"[data]\"}"),
+            (&format!("x\n{}y", wrapped(&long)), "x\n[data]\n.y"),
+            (
+                "<img src=\"data:image/png;base64,iVBO\">",
+                "<img src=\"[data]\">",
+            ),
         ] {
             assert_eq!(clean_text(text), want);
         }

@@ -11,6 +11,9 @@ use crate::{
     store::{Change, Found, Kept, TRIES, Tables, contended, settle},
 };
 
+/// Agent runs that cannot be read, after which the others of a beat would hardly fare better.
+const N_UNREADABLE: usize = 3;
+
 /// Agent runs that are looked at for each one that may end in a beat: most go on for many beats.
 const LOOKS_PER_END: usize = 5;
 
@@ -23,6 +26,7 @@ impl Beat<'_> {
             .open_runs(RunState::Running, self.now_ms, looks)
             .await?;
         let (mut ends, mut seen, mut malformed) = (Vec::new(), Vec::new(), Vec::new());
+        let mut n_unreadable = 0;
         for row in &rows {
             let Some(run) = &row.run else {
                 malformed.push(row.id.clone());
@@ -41,9 +45,14 @@ impl Beat<'_> {
                     None => seen.push(run.id.as_str()),
                 },
                 Err(error) => {
-                    // The others would hardly fare better now.
-                    self.warn("agent runs could not be read", json!({"code": error.code}));
-                    break;
+                    let fields = json!({"run": run.id, "code": error.code});
+                    self.warn("an agent run could not be read", fields);
+                    // One that never can be read must not be the first of every beat.
+                    seen.push(run.id.as_str());
+                    n_unreadable += 1;
+                    if n_unreadable == N_UNREADABLE {
+                        break;
+                    }
                 }
             }
         }

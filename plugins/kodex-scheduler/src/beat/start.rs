@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Refusals that will be the same the next time.
-const FOR_GOOD: &[&str] = &["agent.invalid", "permission.denied"];
+const FOR_GOOD: &[&str] = &["agent.invalid", "job.invalid", "permission.denied"];
 
 /// What came of one claim.
 enum Started {

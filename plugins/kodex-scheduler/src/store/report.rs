@@ -7,6 +7,9 @@ use serde_json::json;
 use super::{Found, Tables};
 use crate::{claim, moment::Ms, run::RunState};
 
+/// Rows among which the report looks for the latest, by what stands in their records.
+const N_COMPARED: usize = 200;
+
 /// The numbers of the report.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
@@ -82,14 +85,23 @@ impl Tables<'_> {
 
     async fn by_status(&self, status: &str, limit: usize) -> Result<Vec<Found>, HostError> {
         let sql = "SELECT id FROM tasks WHERE status = ? ORDER BY created_at_ms DESC, id LIMIT ?";
-        let ids = self.ids(sql, json!([status, limit])).await?;
+        let ids = self.ids(sql, json!([status, N_COMPARED])).await?;
         let ids: Vec<_> = ids.iter().map(String::as_str).collect();
-        self.tasks_of(&ids).await
+        let mut found = self.tasks_of(&ids).await?;
+        let changed = |found: &Found| match found {
+            Found::Task(kept) => kept.task.updated_at_ms,
+            Found::Malformed { .. } => Ms::MIN,
+        };
+        found.sort_by_key(|found| std::cmp::Reverse(changed(found)));
+        found.truncate(limit);
+        Ok(found)
     }
 
     async fn latest_open(&self, now_ms: Ms, limit: usize) -> Result<Vec<claim::Row>, HostError> {
-        let mut rows = self.open_runs(RunState::Running, now_ms, limit).await?;
-        rows.extend(self.open_runs(RunState::Pending, now_ms, limit).await?);
+        let mut rows = Vec::new();
+        for state in [RunState::Running, RunState::Pending] {
+            rows.extend(self.open_runs(state, now_ms, N_COMPARED).await?);
+        }
         let claimed = |row: &claim::Row| row.run.as_ref().map_or(0, |run| run.claimed_at_ms);
         rows.sort_by_key(|row| std::cmp::Reverse(claimed(row)));
         rows.truncate(limit);

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use crate::{
     desk::{ById, Create, Desk, Update, Wisher, compact},
     moment::Ms,
+    people::check_place,
     refusal::Refusal,
     settings::Settings,
     task::Creator,
@@ -94,6 +95,7 @@ pub async fn call(
     if caller.call_id.is_empty() {
         return Err(Refusal::NoCaller);
     }
+    check_place("the caller's conversation", &caller.source)?;
     let wisher = wisher(caller, settings);
     let db = Db::of(context);
     let desk = Desk {

@@ -71,6 +71,28 @@ fn a_report_counts_and_lists_without_saying_what_tasks_say() {
 }
 
 #[test]
+fn what_changed_last_stands_first() {
+    let world = World::new();
+    let ids: Vec<_> = (0..7)
+        .map(|n| world.add(daily(&format!("09:0{}", 6 - n)), json!({})))
+        .collect();
+    // The one that was made last is blocked first.
+    for minute in 0..7 {
+        world.at(&format!("2026-01-05T09:0{minute}:00Z")).beat();
+        world.end_all("blocked", Some("log in"));
+        world.later(30).beat();
+    }
+    let listed = |set: usize| {
+        let records = report(&world).record_sets[set].records.clone();
+        records
+            .iter()
+            .filter_map(|record| record.id.clone())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(listed(1), ids[..5]);
+}
+
+#[test]
 fn broken_creators_are_labelled() {
     let world = World::new();
     let mut ann = caller("garden", "ann", "c1");

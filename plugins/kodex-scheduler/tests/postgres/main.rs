@@ -2,6 +2,8 @@
 
 #[path = "../it/beats.rs"]
 mod beats;
+#[path = "../it/edges.rs"]
+mod edges;
 #[path = "../it/model.rs"]
 mod model;
 #[path = "../it/people.rs"]

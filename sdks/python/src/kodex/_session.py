@@ -44,6 +44,8 @@ class Session(TypedDict):
 
     conversation_id: str
     session_id: str
+    #: 0 where it is not known.
+    began_at_ms: int
     completed_at_ms: int
     source: Place
     visibility: Literal["private", "public"]

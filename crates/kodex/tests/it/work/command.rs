@@ -179,7 +179,13 @@ async fn a_command_is_ended_with_its_group_at_its_deadline_and_when_it_floods() 
             command.program = "/no/such/program".into();
         }
         let runner = Arc::new(CommandRunner::new(command));
-        let runtime = built(builder(&store, vec![plugin]).runner(runner)).await;
+        // A busy machine must not take the run away meanwhile.
+        let settings = WorkSettings {
+            lease: Duration::from_secs(30),
+            ..brisk()
+        };
+        let start = builder(&store, vec![plugin]).work(settings);
+        let runtime = built(start.runner(runner)).await;
         pulse(&runtime).await;
         let id = id_of(&told.lock().expect("no panic")[0]);
         let working = runtime.work().await.expect("works");

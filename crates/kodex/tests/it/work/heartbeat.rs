@@ -152,7 +152,20 @@ async fn lost_runs_are_taken_back_before_plugins_are_asked_and_25_at_a_time() {
             lease: Duration::from_millis(100),
             ..brisk()
         };
-        let runtime = built(builder(&store, vec![quiet("a")]).work(settings)).await;
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let notes = seen.clone();
+        let looking = Doing::new("a").on("heartbeat", move |context, _| {
+            let notes = notes.clone();
+            async move {
+                let answer = ask(&context, "agent/get", json!({"id": "run_00"})).await;
+                notes
+                    .lock()
+                    .expect("no panic")
+                    .push(answer["status"].clone());
+                Ok(Reply::nothing())
+            }
+        });
+        let runtime = built(builder(&store, vec![looking.built()]).work(settings)).await;
         use kodex::store::queue::{Claim, NewJob, Priority, Unique};
         let name = kodex::PluginName::new("a").expect("a name");
         let payload = serde_json::value::to_raw_value(&json!({})).expect("JSON");
@@ -191,6 +204,7 @@ async fn lost_runs_are_taken_back_before_plugins_are_asked_and_25_at_a_time() {
         // Leases end by time alone.
         tokio::time::sleep(Duration::from_millis(150)).await;
         assert_eq!(pulse(&runtime).await.n_recovered, 25);
+        assert_eq!(*seen.lock().expect("no panic"), ["pending"]);
         assert_eq!(pulse(&runtime).await.n_recovered, 5);
     })
     .await;

@@ -210,21 +210,20 @@ async fn a_job_may_ask_for_a_run() {
     .await;
 }
 
-/// Sessions that are loaded as they were told, after so many failures.
+/// A session that is loaded as it was told, but for some of the times.
 struct Kept {
-    n_failing: Mutex<usize>,
+    n_loads: Mutex<usize>,
+    failing: &'static [usize],
     session: SessionProjection,
 }
 
 impl Sessions for Kept {
     fn load<'a>(&'a self, _: &'a SessionRef) -> Pending<'a, Result<SessionProjection, String>> {
-        let mut n = self.n_failing.lock().expect("no panic");
-        let answer = match n.checked_sub(1) {
-            Some(left) => {
-                *n = left;
-                Err("not written yet".to_owned())
-            }
-            None => Ok(self.session.clone()),
+        let mut n_loads = self.n_loads.lock().expect("no panic");
+        *n_loads += 1;
+        let answer = match self.failing.contains(&n_loads) {
+            true => Err("not written yet".to_owned()),
+            false => Ok(self.session.clone()),
         };
         Box::pin(std::future::ready(answer))
     }
@@ -248,7 +247,9 @@ async fn the_end_of_a_session_triggers_one_job_of_each_plugin_that_wants_it() {
             session_id: "s".into(),
         };
         let sessions = Kept {
-            n_failing: Mutex::new(1),
+            n_loads: Mutex::default(),
+            // The first time that its end is told, and the first time that a job asks.
+            failing: &[1, 4],
             session: SessionProjection {
                 conversation_id: "c".into(),
                 session_id: "s".into(),
@@ -266,6 +267,13 @@ async fn the_end_of_a_session_triggers_one_job_of_each_plugin_that_wants_it() {
             Doing::new("three").built(),
         ];
         let runtime = built(builder(&store, plugins).sessions(Arc::new(sessions))).await;
+        let early = runtime.session_completed(&session).await;
+        let early = early.expect_err("it has not ended");
+        assert_eq!(early.code(), "work.session");
+        assert!(early.to_string().contains("not written yet"), "{early}");
+        let filter = kodex::WorkFilter::default();
+        let listed = runtime.works().list(&filter).await.expect("a list");
+        assert!(listed.is_empty(), "{listed:?}");
         assert_eq!(runtime.session_completed(&session).await.expect("added"), 2);
         assert_eq!(runtime.session_completed(&session).await.expect("known"), 0);
         let blank = SessionRef {
@@ -307,6 +315,10 @@ async fn a_job_that_is_not_registered_any_more_fails_its_attempts() {
         let after = built(builder(&store, vec![Doing::new("works").built()])).await;
         let working = after.work().await.expect("works");
         let dead = reaches(&after, &id, RunStatus::Failed).await;
+        assert_eq!(
+            (dead.attempt, dead.reason_code.as_deref()),
+            (2, Some("attempts_exhausted"))
+        );
         assert!(
             dead.reason.expect("a text").contains("job.work"),
             "the hook is named"
@@ -316,4 +328,68 @@ async fn a_job_that_is_not_registered_any_more_fails_its_attempts() {
             .await;
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_stored_job_that_cannot_be_read_is_buried_at_once() {
+    each(|store| async move {
+        use kodex::store::queue::{NewJob, Priority, Unique};
+        let (plugin, calls) = worker("works", 0);
+        let runtime = built(builder(&store, vec![plugin])).await;
+        let name = kodex::PluginName::new("works").expect("a name");
+        let payload = serde_json::value::to_raw_value(&json!({"odd": true})).expect("JSON");
+        let odd = NewJob {
+            id: "job_odd",
+            queue: "job",
+            plugin: &name,
+            name: "work",
+            lane: None,
+            unique_key: None,
+            unique: Unique::Keep,
+            priority: Priority::Urgent,
+            payload: &payload,
+            delay_ms: 0,
+            due_at_ms: None,
+            max_age_ms: None,
+            max_attempts: 5,
+        };
+        store.queue().add(&[odd]).await.expect("added");
+        let working = runtime.work().await.expect("works");
+        let odd = reaches(&runtime, "job_odd", RunStatus::Failed).await;
+        assert_eq!(
+            (odd.dead, odd.reason_code.as_deref(), odd.attempt),
+            (true, Some("malformed"), 1)
+        );
+        assert!(calls.lock().expect("no panic").is_empty());
+        working.drain(Duration::ZERO, std::future::pending()).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_a_job_says_never_keeps_others_from_ending() {
+    for said in ["a text that speaks of \\u0000", "one that has \u{0}"] {
+        each(|store| async move {
+            let talking = Doing::new("talks")
+                .on("job.work", move |_, _| async move {
+                    Ok(Reply::from(json!(said)))
+                })
+                .on("job.other", |_, _| async { Ok(Reply::nothing()) })
+                .on("add.job", |context, params| async move {
+                    Ok(Reply::from(ask(&context, "job/enqueue", params).await))
+                });
+            let runtime = built(builder(&store, vec![talking.built()])).await;
+            let ids = [
+                id_of(&add(&runtime, json!({"name": "work"})).await),
+                id_of(&add(&runtime, json!({"name": "other"})).await),
+            ];
+            let working = runtime.work().await.expect("works");
+            for id in &ids {
+                let done = reaches(&runtime, id, RunStatus::Completed).await;
+                assert_eq!((done.attempt, done.n_crashes), (1, 0), "{said:?}");
+            }
+            working.drain(Duration::ZERO, std::future::pending()).await;
+        })
+        .await;
+    }
 }

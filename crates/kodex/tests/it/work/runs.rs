@@ -348,3 +348,127 @@ async fn what_a_runner_says_stands_in_the_log() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn what_was_not_answered_is_not_delivered() {
+    for (end, status) in [
+        (
+            RunEnd::Blocked {
+                reason: "log in".into(),
+            },
+            RunStatus::Blocked,
+        ),
+        (
+            RunEnd::Failed {
+                code: "x.broken",
+                error: "broken".into(),
+            },
+            RunStatus::Failed,
+        ),
+    ] {
+        let end = &end;
+        each(|store| async move {
+            let delivery = Arc::new(Delivery {
+                ends: Mutex::default(),
+                given: Mutex::default(),
+            });
+            let door = delivery.clone();
+            let step = Step::End(end.clone());
+            let stand = stand(&store, vec![step], |builder| {
+                builder.destination("session", door.clone())
+            })
+            .await;
+            let working = stand.runtime.work().await.expect("works");
+            reaches(&stand.runtime, &stand.id, status).await;
+            assert!(delivery.given.lock().expect("no panic").is_empty());
+            let asked = json!({"id": stand.id});
+            let seen = stand.plugin.ask("agent/get", asked).await;
+            let keys: Vec<_> = seen.as_object().expect("an object").keys().collect();
+            assert_eq!(keys, ["error", "id", "status"]);
+            working.drain(Duration::ZERO, std::future::pending()).await;
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_run_that_goes_on_later_waits_for_it_and_is_the_same() {
+    for left in [Some(Json::from(json!({"at": 1}))), None] {
+        let left = &left;
+        each(|store| async move {
+            let later = Step::End(RunEnd::Continue {
+                checkpoint: left.clone(),
+                after: Duration::from_millis(300),
+            });
+            let stand = stand(&store, vec![later], |builder| builder).await;
+            let working = stand.runtime.work().await.expect("works");
+            reaches(&stand.runtime, &stand.id, RunStatus::AwaitingResume).await;
+            let seen = stand.plugin.ask("agent/get", json!({"id": stand.id})).await;
+            assert_eq!(seen["status"], "awaiting_resume");
+            let done = reaches(&stand.runtime, &stand.id, RunStatus::Completed).await;
+            assert_eq!(done.attempt, 1);
+            let ran = stand.runner.ran();
+            assert_eq!(ran.len(), 2);
+            assert_eq!(ran[1].checkpoint, *left);
+            let same = |run: &Run| {
+                let place = (run.destination.clone(), run.source.clone());
+                let who = (run.plugin.clone(), run.subject.clone());
+                (run.id.clone(), run.input.clone(), place, who)
+            };
+            assert_eq!(same(&ran[0]), same(&ran[1]));
+            working.drain(Duration::ZERO, std::future::pending()).await;
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn whose_credentials_a_run_may_use_reaches_the_runner() {
+    each(|store| async move {
+        let mut params = wish("k");
+        params["subject"] = json!({"user": "u-1"});
+        let runner = Scripted::new([]);
+        let (plugin, told) = asking("asks", params);
+        let runtime = built(builder(&store, vec![plugin]).runner(runner.clone())).await;
+        pulse(&runtime).await;
+        let id = id_of(&told.lock().expect("no panic")[0]);
+        let working = runtime.work().await.expect("works");
+        reaches(&runtime, &id, RunStatus::Completed).await;
+        let subject = runner.ran()[0].subject.clone().expect("a subject");
+        assert_eq!(subject, "u-1");
+        working.drain(Duration::ZERO, std::future::pending()).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_run_that_waited_too_long_is_given_up() {
+    assert_eq!(
+        WorkSettings::default().run_age,
+        Duration::from_secs(24 * 3_600)
+    );
+    each(|store| async move {
+        let runner = Scripted::new([]);
+        let (plugin, told) = asking("asks", wish("k"));
+        let settings = WorkSettings {
+            run_age: Duration::from_millis(50),
+            ..brisk()
+        };
+        let start = builder(&store, vec![plugin]).work(settings);
+        let runtime = built(start.runner(runner.clone())).await;
+        pulse(&runtime).await;
+        let id = id_of(&told.lock().expect("no panic")[0]);
+        let old = until("it is given up", || async {
+            pulse(&runtime).await;
+            let item = runtime.works().find(&id).await.expect("it is there");
+            (item.status == RunStatus::Failed).then_some(item)
+        })
+        .await;
+        assert_eq!(
+            (old.dead, old.reason_code.as_deref()),
+            (true, Some("expired"))
+        );
+        assert_eq!(runner.n_ran(), 0);
+    })
+    .await;
+}
