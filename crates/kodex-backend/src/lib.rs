@@ -13,6 +13,8 @@ mod codes;
 #[cfg(feature = "worker")]
 pub mod environment;
 #[cfg(feature = "worker")]
+pub mod orphans;
+#[cfg(feature = "worker")]
 pub mod python;
 #[cfg(feature = "worker")]
 pub mod restarts;

@@ -29,7 +29,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::sweep;
+use crate::{orphans::House, sweep};
 
 /// The variable that carries the mark of a process tree.
 pub const MARK: &str = "KODEX_WORKER";
@@ -65,13 +65,13 @@ pub struct Running {
     pub stderr: pipe::Receiver,
 }
 
-/// A new mark: 128 random bits as text.
+/// A new mark: this process, see [`House`], and 128 random bits as text.
 #[must_use]
 pub fn mark() -> String {
     use std::hash::{BuildHasher, Hasher, RandomState};
     // The standard library seeds hashers from the system's random source.
     let half = || RandomState::new().build_hasher().finish();
-    format!("{:016x}{:016x}", half(), half())
+    format!("{}.{:016x}{:016x}", House::own(), half(), half())
 }
 
 /// Starts a child. Must be called inside a tokio runtime with I/O enabled.

@@ -20,10 +20,10 @@ use rustix::{
 use crate::supervise::MARK;
 
 /// A tree that forks while it is swept can outrun one pass; this many passes it cannot.
-const MAX_PASSES: usize = 16;
+pub(crate) const MAX_PASSES: usize = 16;
 /// How long one pass waits for what it killed to be gone. A process in an uninterruptible wait can
 /// take longer; nothing waits for it forever.
-const GONE_WITHIN: Duration = Duration::from_millis(500);
+pub(crate) const GONE_WITHIN: Duration = Duration::from_millis(500);
 
 /// Kills every process whose environment carries the mark, and waits until they are gone. Returns
 /// how many were killed.
@@ -87,12 +87,12 @@ pub(crate) fn kill_all(pidfds: &[OwnedFd]) {
     }
 }
 
-fn processes() -> impl Iterator<Item = u32> {
+pub(crate) fn processes() -> impl Iterator<Item = u32> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
-fn open(pid: u32) -> Option<OwnedFd> {
+pub(crate) fn open(pid: u32) -> Option<OwnedFd> {
     let pid = Pid::from_raw(i32::try_from(pid).ok()?)?;
     pidfd_open(pid, PidfdFlags::empty()).ok()
 }
@@ -114,17 +114,17 @@ pub fn marked(mark: &str) -> Vec<u32> {
 }
 
 fn carries(pid: u32, mark: &str) -> bool {
+    mark_of(pid).is_some_and(|found| found == mark)
+}
+
+/// The mark of a process.
+pub(crate) fn mark_of(pid: u32) -> Option<String> {
     // Unreadable means another user's process or one that is gone: not ours either way. The
     // environment of a zombie reads as empty.
-    let Ok(environ) = fs::read(format!("/proc/{pid}/environ")) else {
-        return false;
-    };
+    let environ = fs::read(format!("/proc/{pid}/environ")).ok()?;
     let mut pairs = environ.split(|byte| *byte == 0);
-    pairs.any(|pair| {
-        pair.strip_prefix(MARK.as_bytes())
-            .and_then(|rest| rest.strip_prefix(b"="))
-            == Some(mark.as_bytes())
-    })
+    let mark = pairs.find_map(|pair| pair.strip_prefix(MARK.as_bytes())?.strip_prefix(b"="))?;
+    String::from_utf8(mark.to_vec()).ok()
 }
 
 fn kill(pid: u32, mark: &str) -> Option<OwnedFd> {

@@ -65,6 +65,10 @@ pub const CODES: &[(&str, &str)] = &[
         "No resident runtime listens on the socket. Start one with `kodex serve`, or name its socket with `--socket`.",
     ),
     (
+        "daemon.unready",
+        "The resident runtime takes no work: it is about to begin or to end, or its store is not there. It goes on by itself when that has passed.",
+    ),
+    (
         "input.unreadable",
         "A file or standard input with JSON cannot be read. Check the path and its permissions.",
     ),
@@ -112,6 +116,10 @@ pub const CODES: &[(&str, &str)] = &[
     (
         "watch.failed",
         "The plugin folders cannot be watched. Raise the system's limit of watches.",
+    ),
+    (
+        "work.dead",
+        "Runs or jobs were given up. `kodex runs list --state dead` says why, `kodex runs retry ID` tries one again.",
     ),
 ];
 

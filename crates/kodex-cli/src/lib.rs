@@ -21,8 +21,10 @@ mod commands;
 mod config;
 mod daemon;
 mod environment;
+mod health;
 mod input;
 mod invocation;
+mod lifeline;
 mod panic;
 mod problem;
 mod render;
@@ -50,7 +52,10 @@ use std::ffi::OsString;
 #[must_use]
 pub fn main(argv: impl IntoIterator<Item = OsString>) -> u8 {
     panic::install();
-    let argv = argv.into_iter().collect();
+    let argv: Vec<OsString> = argv.into_iter().collect();
+    if let Some(exit) = lifeline::held(&argv) {
+        return exit.status();
+    }
     match std::panic::catch_unwind(|| invocation::run(argv)) {
         Ok(exit) => exit.status(),
         Err(_) => problem::Exit::Internal.status(),

@@ -1,6 +1,5 @@
 //! JSON Schemas of everything that `--json` prints, made from the types that are printed.
 
-use kodex::Doctor;
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::Value;
 
@@ -21,7 +20,7 @@ static FORMS: &[(&str, Write)] = &[
     ("cli/capabilities.json", of::<Vec<String>>),
     ("cli/check.json", of::<commands::check::Checked>),
     ("cli/dev.event.json", of::<event::Event>),
-    ("cli/doctor.full.json", of::<Doctor>),
+    ("cli/doctor.full.json", of::<commands::doctor::FullReport>),
     ("cli/doctor.json", of::<commands::doctor::FirstReport>),
     ("cli/emit.json", of::<Vec<outcome::Line>>),
     ("cli/emit.outcome.json", of::<outcome::Whole>),

@@ -115,6 +115,7 @@ mod tests {
             let (now, most, n_all) = (now.clone(), most.clone(), n_all.clone());
             async move {
                 most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                // By a clock that stands still while there is anything to do: all places are taken until then.
                 tokio::time::sleep(Duration::from_secs(1)).await;
                 now.fetch_sub(1, Ordering::SeqCst);
                 n_all.add_permits(1);

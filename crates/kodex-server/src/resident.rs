@@ -249,6 +249,10 @@ impl Resident {
             config: self.options.config.clone(),
             ready: unready.is_none(),
             reason: unready.map(|why| why.as_str().to_owned()),
+            store_failure: self
+                .health()
+                .and_then(|health| health.failure)
+                .map(str::to_owned),
             started_at_ms: self.started_at_ms,
             up_ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
             n_plugins: self.runtime.manifests().len(),

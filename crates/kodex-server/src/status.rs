@@ -19,9 +19,12 @@ pub struct Status {
     pub config: String,
     /// Whether it takes work.
     pub ready: bool,
-    /// Why not: `starting`, `draining` or `store_unreachable`.
+    /// Why not: `starting`, `draining`, `store_unreachable` or `store_unwritable`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// The stable code of what the store said last, where it takes no work because of that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store_failure: Option<String>,
     /// When it started, in milliseconds since 1970-01-01 UTC, as all times here.
     pub started_at_ms: u64,
     /// For how long it has run, in milliseconds.

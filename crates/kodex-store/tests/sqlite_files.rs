@@ -5,6 +5,8 @@
 mod child;
 #[path = "sqlite_files/full.rs"]
 mod full;
+#[path = "sqlite_files/gone.rs"]
+mod gone;
 
 use std::{
     fs,

@@ -407,6 +407,10 @@ const WORK: &[(&str, &str)] = &[
         "A run or job took its process down with it too often, so it was given up. Mend what crashes and retry it.",
     ),
     (
+        "run.answer",
+        "The answer of an agent cannot be written as JSON. A bug in Kodex or in the embedding program; report it.",
+    ),
+    (
         "run.blocked",
         "The agent cannot go on until somebody changes something. Do what the message says, then retry the run.",
     ),
@@ -481,6 +485,10 @@ const WORK: &[(&str, &str)] = &[
     (
         "work.unknown",
         "There is no such run or job. `kodex runs list` shows those that there are.",
+    ),
+    (
+        "work.unstorable",
+        "What a run or job came to is too large, or holds what no store takes. The message says what; let it be shorter.",
     ),
 ];
 

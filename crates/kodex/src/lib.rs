@@ -32,6 +32,8 @@ pub mod discover;
 mod dispatch;
 mod host;
 mod journal;
+#[cfg(feature = "worker")]
+pub mod lifeline;
 mod load;
 mod observe;
 mod register;

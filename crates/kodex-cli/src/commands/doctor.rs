@@ -1,21 +1,32 @@
 //! `kodex doctor`: how the plugins are, and what to do where they are not well.
 
-use kodex::{Record, Runtime, Status};
+use kodex::{Record, Runtime, Severity, Status};
 use serde::Serialize;
 
 use crate::{
+    health::Health,
     invocation::Invocation,
     problem::{Exit, Problem},
-    render::{json, report},
+    render::{finding, json, report},
     verb::Verb,
 };
 
-/// Report how every plugin was loaded and what is wrong
+/// Report how every plugin was loaded, how store and work are, and what is wrong
 #[derive(Debug, clap::Args)]
 pub(crate) struct Doctor {
     /// Print everything that is known, and fail when something is wrong
     #[arg(long)]
     full: bool,
+}
+
+/// Everything that is known.
+#[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub(crate) struct FullReport {
+    #[serde(flatten)]
+    doctor: kodex::Doctor,
+    /// How the store and the work in it are.
+    health: Health,
 }
 
 /// The first runtime's report.
@@ -45,19 +56,44 @@ impl Verb for Doctor {
     async fn run(self, invocation: &mut Invocation) -> Result<Exit, Problem> {
         let runtime = invocation.open_thoroughly().await?;
         let (wants_json, is_terminal) = (invocation.globals.json, invocation.stdout.is_terminal);
+        let health = Health::ask(invocation).await?;
         if self.full || (is_terminal && !wants_json) {
-            let doctor = runtime.doctor();
-            invocation.out = match wants_json {
-                true => json::document(&doctor)?,
-                false => report::doctor(&doctor, self.full, invocation.stdout),
-            };
+            let doctor = with_findings(runtime.doctor(), &health);
             let fails = self.full && !doctor.healthy;
+            invocation.out = match wants_json {
+                true => json::document(&FullReport { doctor, health })?,
+                false => {
+                    let mut out = report::doctor(&doctor, self.full, invocation.stdout);
+                    if self.full {
+                        out.push_str(&health.lines());
+                    }
+                    out
+                }
+            };
             return Ok(if fails { Exit::Failed } else { Exit::Fine });
+        }
+        // The first runtime's report has no place for them.
+        for found in health.findings() {
+            finding::print(&finding::placed(found), None, invocation.stderr);
         }
         invocation.out = json::document(&first_report(&runtime))?;
         invocation.mention_whole(&runtime.ledger());
         Ok(Exit::Fine)
     }
+}
+
+/// What is wrong with store and work stands beside what is wrong with plugins.
+fn with_findings(mut doctor: kodex::Doctor, health: &Health) -> kodex::Doctor {
+    doctor.findings.extend_from_slice(health.findings());
+    let severity = |found: &kodex::Finding| found.diagnostic.severity;
+    doctor
+        .findings
+        .sort_by_key(|found| std::cmp::Reverse(severity(found)));
+    doctor.healthy &= health
+        .findings()
+        .iter()
+        .all(|found| severity(found) < Severity::Error);
+    doctor
 }
 
 fn first_report(runtime: &Runtime) -> FirstReport {

@@ -7,6 +7,7 @@ use kodex::{Pulse, PulseOutcome};
 use crate::{
     commands::runs::failed,
     invocation::Invocation,
+    lifeline,
     problem::{Exit, Problem},
     render::{json, text},
     verb::Verb,
@@ -43,12 +44,19 @@ impl Verb for Heartbeat {
         let settings = invocation.config()?.work.heartbeat.clone();
         let pulse = runtime.heartbeat(&settings).await.map_err(failed)?;
         if let Some(span) = span {
+            lifeline::tidy_up().await;
             let working = runtime.work().await.map_err(failed)?;
-            // What is not done by then goes on elsewhere, or the next time.
-            let _ = tokio::time::timeout(span, working.until_idle()).await;
-            working
-                .drain(Duration::from_secs(1), std::future::pending())
-                .await;
+            let work = async {
+                // What is not done by then goes on elsewhere, or the next time.
+                let _ = tokio::time::timeout(span, working.until_idle()).await;
+                working
+                    .drain(Duration::from_secs(1), std::future::pending())
+                    .await;
+            };
+            tokio::select! {
+                () = work => {}
+                never = lifeline::keep() => match never {},
+            }
         }
         invocation.out = match invocation.globals.json {
             true => json::document(&pulse)?,

@@ -8,6 +8,7 @@ use kodex_server::{Control, Options, ServeError};
 use crate::{
     config::{LogFormat, Ready, address},
     invocation::Invocation,
+    lifeline,
     problem::{Exit, Problem},
     render::log,
     signals::{HANG_UP, Signals},
@@ -78,14 +79,19 @@ impl Verb for Serve {
         check_programs(&ready, invocation)?;
         let options = self.options(&ready, invocation)?;
         let control = Control::default();
+        lifeline::tidy_up().await;
+        let lifeline = lifeline::keep();
+        tokio::pin!(lifeline);
         let runtime = tokio::select! {
             runtime = invocation.open_to_stay() => runtime?,
+            never = &mut lifeline => match never {},
             () = stopped(&mut signals) => return Ok(Exit::Fine),
         };
         let serving = kodex_server::serve(runtime, options, &control);
         tokio::pin!(serving);
         loop {
             tokio::select! {
+                never = &mut lifeline => match never {},
                 ended = &mut serving => return ended.map(|()| Exit::Fine).map_err(Problem::from),
                 signal = signals.next() => match signal {
                     HANG_UP => control.reload(),

@@ -233,10 +233,12 @@ async fn again(node: &Node, run: &Run, undelivered: Undelivered, error: &Deliver
              {error}",
             run.id
         );
-        return Over::Failed {
-            code: "run.delivery",
-            text,
+        let destinations = &node.shared().works.destinations;
+        let code = match destinations.contains_key(run.destination.kind.as_str()) {
+            true => "run.delivery",
+            false => "run.destination",
         };
+        return Over::Failed { code, text };
     }
     let after = settings.pause(n_failed);
     let ms = after.as_millis();

@@ -2,10 +2,10 @@
 
 use std::fs;
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{
-    serve::{Node, all_are, page, runs, socket, until, world},
+    serve::{Node, all_are, descendants, page, runs, socket, until, world},
     world::Watched,
 };
 
@@ -118,9 +118,6 @@ fn what_a_killed_process_held_is_taken_up_by_the_next() {
     });
     node.signal(Signal::KILL);
     node.ended();
-    // Nobody is left to end what it started.
-    let orphan = runner.trim().parse().ok().and_then(Pid::from_raw);
-    let _ = kill_process_group(orphan.expect("a process id"), Signal::KILL);
     world.write("again", "");
     let node = Node::start(&world, "");
     let runs = until("a completed run", || all_are(&world, 1, "completed"));
@@ -128,6 +125,73 @@ fn what_a_killed_process_held_is_taken_up_by_the_next() {
     assert_eq!(world.read("answers/0.txt").trim(), "second");
     assert_ne!(world.read("pid"), runner);
     node.stop();
+}
+
+/// A runner with a child, one that left its group and session, and one without Kodex' mark; the second time it
+/// just answers.
+const FAMILY: &str = "cat >/dev/null; if [ -e again ]; then echo second; exit; fi
+sleep 600 & setsid sleep 600 & env -i /bin/sh -c 'sleep 600 & wait' &
+echo up > up.part; mv up.part up; wait";
+
+#[test]
+fn nothing_is_left_of_a_killed_process() {
+    // With its lifeline, and where that was killed too.
+    for has_lifeline in [true, false] {
+        let world = world(1, FAMILY);
+        let node = Node::start(&world, "");
+        // Five processes of the runner, a worker, a lifeline.
+        let family = until("the whole family", || {
+            let family = descendants(node.pid());
+            (world.work().join("up").exists() && family.len() >= 7).then_some(family)
+        });
+        let of = |pid: &u32| fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let lifeline = family.iter().find(|pid| of(pid).contains("--lifeline-of"));
+        let lifeline = i32::try_from(*lifeline.expect("a lifeline")).expect("a process id");
+        let lifeline = Pid::from_raw(lifeline).expect("a process id");
+        let family: Vec<Watched> = family
+            .iter()
+            .map(|pid| Watched::new(&pid.to_string()))
+            .collect();
+        if !has_lifeline {
+            // It must not see the end of the other one.
+            kill_process(lifeline, Signal::STOP).expect("a signal");
+        }
+        node.signal(Signal::KILL);
+        node.ended();
+        if has_lifeline {
+            assert!(family.iter().all(Watched::ends), "somebody is left over");
+        } else {
+            kill_process(lifeline, Signal::KILL).expect("a signal");
+        }
+        world.write("again", "");
+        let node = Node::start(&world, "");
+        assert!(family.iter().all(Watched::ends), "somebody is left over");
+        let runs = until("a completed run", || all_are(&world, 1, "completed"));
+        assert_eq!(runs[0]["n_crashes"], 1, "{}", runs[0]);
+        assert_eq!(world.read("answers/0.txt").trim(), "second");
+        node.stop();
+    }
+}
+
+#[test]
+fn a_lifeline_that_is_gone_is_replaced_and_goes_with_its_process() {
+    let world = world(0, "cat");
+    let node = Node::start(&world, "");
+    let find = || {
+        let of = |pid: &u32| fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let family = descendants(node.pid());
+        family
+            .into_iter()
+            .find(|pid| of(pid).contains("--lifeline-of"))
+    };
+    let first = until("a lifeline", find);
+    let pid = i32::try_from(first).ok().and_then(Pid::from_raw);
+    kill_process(pid.expect("a process id"), Signal::KILL).expect("a signal");
+    node.says("the lifeline was ended");
+    let second = until("another one", || find().filter(|pid| *pid != first));
+    let second = Watched::new(&second.to_string());
+    node.stop();
+    assert!(second.ends());
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! `kodex serve` with the real program: surfaces, signals, two nodes on one store, crashes.
 
 mod answers;
+mod health;
 mod http;
 mod life;
 mod nodes;
@@ -105,6 +106,10 @@ impl Node {
         self.log.until(text)
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.as_ref().expect("a process").id()
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         let child = self.child.as_ref().expect("a process");
         kill_process(pid(child), signal).expect("a signal");
@@ -156,6 +161,35 @@ fn plain(text: &str) -> String {
         }
     }
     out
+}
+
+/// The living processes that come from one.
+pub(crate) fn descendants(root: u32) -> Vec<u32> {
+    let parent = |pid: u32| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        let (_, rest) = stat.rsplit_once(')')?;
+        let mut fields = rest.split_whitespace();
+        let is_alive = fields.next()? != "Z";
+        fields.next()?.parse().ok().filter(|_| is_alive)
+    };
+    let all: Vec<(u32, u32)> = std::fs::read_dir("/proc")
+        .expect("processes")
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter_map(|pid| Some((pid, parent(pid)?)))
+        .collect();
+    let mut found = vec![root];
+    let mut at = 0;
+    while at < found.len() {
+        let of = found[at];
+        found.extend(
+            all.iter()
+                .filter(|(_, parent)| *parent == of)
+                .map(|(pid, _)| *pid),
+        );
+        at += 1;
+    }
+    found.split_off(1)
 }
 
 /// Asks again until something is so.

@@ -18,6 +18,8 @@ pub(crate) const CASES: &[Case] = cases![
     retries_are_counted_until_the_last,
     pauses_and_releases_do_not_count,
     a_checkpoint_stays_until_another_comes,
+    a_checkpoint_is_kept_while_the_job_goes_on,
+    a_sign_of_life_changes_nothing,
     ends_of_one_call_are_answered_one_by_one,
     reasons_are_cut,
     what_is_too_large_ends_nothing,
@@ -173,6 +175,56 @@ async fn a_checkpoint_stays_until_another_comes(given: Given) {
     let claimed = board.claim(1).await.pop().expect("is due");
     let job = claimed.job;
     assert_eq!(job.checkpoint.as_ref().map(|json| json.get()), Some("2"));
+}
+
+async fn a_checkpoint_is_kept_while_the_job_goes_on(given: Given) {
+    let board = Board::new(given);
+    board.create_all(&["a"]).await;
+    let lease = board.take("a").await;
+    let queue = board.queue();
+    for text in ["{\"at\": 1}", "\"speaks of \\\\u0000\""] {
+        let kept = queue.keep(&lease, &raw(text)).await;
+        assert_eq!(kept, Ok(true), "{text}");
+        let job = board.find("a").await;
+        let checkpoint = job.checkpoint.map(|json| json.get().to_owned());
+        assert_eq!(checkpoint.as_deref(), Some(text));
+        assert_eq!(
+            (job.state, job.attempt, job.n_slices),
+            (JobState::Running, 1, 0)
+        );
+    }
+    for text in [
+        "\"\\u0000\"".to_owned(),
+        format!("\"{}\"", "x".repeat(PAYLOAD_BYTES)),
+    ] {
+        let refused = queue.keep(&lease, &raw(&text)).await.expect_err("refused");
+        assert_eq!(refused.code(), "job.invalid", "{text:.20}");
+    }
+    let stranger = JobLease {
+        token: lease.token + 1,
+        ..lease.clone()
+    };
+    assert_eq!(queue.keep(&stranger, &raw("1")).await, Ok(false));
+    board.clock.advance_ms(LEASE_MS);
+    assert_eq!(queue.keep(&lease, &raw("1")).await, Ok(false), "it is lost");
+    let job = board.find("a").await;
+    assert!(
+        job.checkpoint
+            .is_some_and(|json| json.get().contains("speaks"))
+    );
+}
+
+async fn a_sign_of_life_changes_nothing(given: Given) {
+    let store = given.store.clone();
+    let board = Board::new(given);
+    assert_eq!(store.ping().await, Ok(()), "nobody has made it yet");
+    board.create_all(&["a"]).await;
+    for _ in 0..3 {
+        assert_eq!(store.ping().await, Ok(()));
+        board.clock.advance_ms(1);
+    }
+    assert_eq!(store.check().await, Ok(Vec::new()));
+    assert_eq!(board.find("a").await.state, JobState::Pending);
 }
 
 async fn ends_of_one_call_are_answered_one_by_one(given: Given) {

@@ -314,6 +314,134 @@ async fn a_failed_delivery_is_repeated_and_the_agents_work_is_not() {
 }
 
 #[tokio::test]
+async fn a_delivery_has_tries_of_its_own() {
+    each(|store| async move {
+        let later = || {
+            Err(DeliverError {
+                transient: true,
+                message: "not now".into(),
+            })
+        };
+        // More than the agent has attempts, and one less than the deliveries that there may be, twice.
+        let n_most = 8;
+        let delivery = Arc::new(Delivery {
+            ends: Mutex::new((0..2 * n_most - 1).map(|_| later()).collect()),
+            given: Mutex::default(),
+        });
+        let door = delivery.clone();
+        let settings = kodex::WorkSettings {
+            attempts: 2,
+            deliveries: n_most,
+            ..brisk()
+        };
+        let Stand {
+            runtime,
+            runner,
+            id,
+            ..
+        } = stand(&store, vec![], |builder| {
+            builder
+                .work(settings.clone())
+                .destination("session", door.clone())
+        })
+        .await;
+        let working = runtime.work().await.expect("works");
+        let given_up = reaches(&runtime, &id, RunStatus::Failed).await;
+        assert_eq!(given_up.reason_code.as_deref(), Some("run.delivery"));
+        let reason = given_up.reason.expect("a reason");
+        assert!(
+            reason.contains("in 8 tries") && reason.contains("not now"),
+            "{reason}"
+        );
+        assert_eq!((given_up.attempt, given_up.dead), (1, false));
+        let lines = runtime.works().logs(&id, 0, 100).await.expect("lines");
+        let n_told = lines
+            .iter()
+            .filter(|line| line.text.contains("not now"))
+            .count();
+        assert_eq!(n_told, 7, "each one but the last is followed by another");
+        // Tried again by people it begins to count anew, and the answer is the one that there was.
+        runtime.works().retry(&id).await.expect("tried again");
+        reaches(&runtime, &id, RunStatus::Completed).await;
+        assert_eq!(delivery.given.lock().expect("no panic").len(), 16);
+        assert_eq!(runner.n_ran(), 1);
+        working
+            .drain(Duration::from_secs(5), std::future::pending())
+            .await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_answered_while_the_node_ends_is_delivered() {
+    struct Slow(tokio::sync::Notify, tokio::sync::Notify);
+    impl AgentRunner for Slow {
+        fn run<'a>(&'a self, _: &'a Run) -> Pending<'a, RunEnd> {
+            Box::pin(async move {
+                self.0.notify_one();
+                self.1.notified().await;
+                RunEnd::Completed { answer: "a".into() }
+            })
+        }
+    }
+    each(|store| async move {
+        let (plugin, told) = asking("asks", wish("k"));
+        let slow = Arc::new(Slow(Default::default(), Default::default()));
+        let runtime = built(builder(&store, vec![plugin]).runner(slow.clone())).await;
+        pulse(&runtime).await;
+        let id = id_of(&told.lock().expect("no panic")[0]);
+        let working = runtime.work().await.expect("works");
+        slow.0.notified().await;
+        let health = working.watch();
+        let drained = working.drain(Duration::from_secs(20), std::future::pending());
+        let answers = async {
+            until("the end of claims", || async {
+                health().draining.then_some(())
+            })
+            .await;
+            slow.1.notify_one();
+        };
+        tokio::join!(drained, answers);
+        let done = runtime.works().find(&id).await.expect("it is there");
+        assert_eq!(done.status, RunStatus::Completed);
+    })
+    .await;
+}
+
+/// Answers that are hard to keep.
+#[tokio::test]
+async fn every_answer_can_be_kept() {
+    each(|store| async move {
+        for (at, answer) in [
+            "speaks of \\u0000, and holds \0 one".to_owned(),
+            "\"".repeat(300_000),
+            "\u{1b}[0m".repeat(100_000),
+            "\u{1f600}".repeat(100_000),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let end = answer[answer.len() - 4..].replace('\0', "");
+            let runner = Scripted::new([Step::End(RunEnd::Completed { answer })]);
+            let (plugin, told) = asking("asks", wish(&format!("k{at}")));
+            let runtime = built(builder(&store, vec![plugin]).runner(runner)).await;
+            pulse(&runtime).await;
+            let id = id_of(&told.lock().expect("no panic")[0]);
+            let working = runtime.work().await.expect("works");
+            let done = reaches(&runtime, &id, RunStatus::Completed).await;
+            assert!(
+                done.answer.is_some_and(|answer| answer.ends_with(&end)),
+                "{at}"
+            );
+            working
+                .drain(Duration::from_secs(5), std::future::pending())
+                .await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn what_a_runner_says_stands_in_the_log() {
     struct Talking;
     impl AgentRunner for Talking {
