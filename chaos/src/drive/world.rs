@@ -24,6 +24,11 @@ attempts = 500
 crashes = 500
 job_timeout = "20s"
 
+# What crashed is asked again soon.
+[guard.breaker]
+open_for = "300ms"
+open_cap = "1s"
+
 [heartbeat]
 each = "4s"
 total = "5s"

@@ -375,6 +375,9 @@ fn settle(
     let ended = match error {
         None if took > ask.slow_after => Ended::Slow,
         None => Ended::Ok,
+        // The plugin lives and answered, and the queue tries this job again after its own pauses: a job that
+        // cannot succeed must not hold up the others of its name.
+        Some(error) if error.failure == Failure::Raised && is_job(ask) => Ended::Ok,
         Some(error) => ended(error.failure),
     };
     let transition = ask.cell.settle(permit, ended, error, took, now);
@@ -400,6 +403,10 @@ impl Drop for Watch<'_> {
             .cell
             .change(|state| state.breaker.record(permit, Ended::Void, now));
     }
+}
+
+fn is_job(ask: &Ask<'_>) -> bool {
+    ask.kind == RequestKind::Hook && ask.name.starts_with("job.")
 }
 
 #[inline]

@@ -74,6 +74,23 @@ async fn a_job_is_done_and_tried_again_until_it_is() {
 }
 
 #[tokio::test]
+async fn a_job_that_fails_again_and_again_opens_no_breaker() {
+    each(|store| async move {
+        // A breaker opens at five failures and stays so for half a minute.
+        let (plugin, _) = worker("works", 12);
+        let runtime = built(builder(&store, vec![plugin])).await;
+        let id = id_of(&add(&runtime, json!({"name": "work", "max_attempts": 20})).await);
+        let working = runtime.work().await.expect("works");
+        let done = reaches(&runtime, &id, RunStatus::Completed).await;
+        assert_eq!(done.attempt, 13);
+        working
+            .drain(Duration::from_secs(5), std::future::pending())
+            .await;
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_wish_for_a_job_is_judged() {
     each(|store| async move {
         let (plugin, _) = worker("works", 0);
