@@ -1,10 +1,13 @@
 //! The scheduler over a real database, with agent runs that the test decides about.
 
 mod beats;
+mod faults;
+mod many;
 mod model;
 mod people;
 mod report;
 mod stand;
 mod steps;
+mod together;
 mod tools;
 mod world;

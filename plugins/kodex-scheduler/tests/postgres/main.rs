@@ -2,6 +2,10 @@
 
 #[path = "../it/beats.rs"]
 mod beats;
+#[path = "../it/faults.rs"]
+mod faults;
+#[path = "../it/many.rs"]
+mod many;
 #[path = "../it/model.rs"]
 mod model;
 #[path = "../it/people.rs"]
@@ -11,6 +15,8 @@ mod report;
 mod stand;
 #[path = "../it/steps.rs"]
 mod steps;
+#[path = "../it/together.rs"]
+mod together;
 #[path = "../it/tools.rs"]
 mod tools;
 #[path = "../it/world.rs"]
