@@ -62,6 +62,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "kodex",
             "kodex-cli",
             "kodex-store",
+            "kodex-scheduler",
         ],
     ),
 ];

@@ -1,6 +1,12 @@
 //! A fresh database on the private server, with a role of its own that is no superuser.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::{
+    sync::{
+        atomic::{AtomicU32, Ordering},
+        mpsc::{self, RecvTimeoutError},
+    },
+    time::Duration,
+};
 
 use crate::postgres::PgOptions;
 use kodex_plugin::PluginName;
@@ -95,11 +101,26 @@ impl Database {
     }
 }
 
+/// How long a test waits for the end of its database. The server waits for every process of its own before
+/// it drops one, also for one that waits for a client to log in; and such a client may be this very thread,
+/// which then goes on only after this.
+const CLEANING: Duration = Duration::from_secs(2);
+
 impl Drop for Database {
     fn drop(&mut self) {
         // A thread, because a test's runtime cannot wait for itself here.
         let name = std::mem::take(&mut self.name);
-        let cleaned = std::thread::spawn(move || clean(&name)).join();
+        let (done, is_done) = mpsc::channel();
+        let cleaning = std::thread::spawn(move || {
+            // It goes also where the work panics.
+            let _done: mpsc::Sender<()> = done;
+            clean(&name);
+        });
+        if is_done.recv_timeout(CLEANING) == Err(RecvTimeoutError::Timeout) {
+            // The thread ends it while the process lives; the private server is thrown away in any case.
+            return;
+        }
+        let cleaned = cleaning.join();
         // A second panic would hide the first.
         assert!(
             cleaned.is_ok() || std::thread::panicking(),

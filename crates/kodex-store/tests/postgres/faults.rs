@@ -172,3 +172,25 @@ async fn connections_that_ended_between_two_calls_are_replaced() {
     let state = store.state().read(&plugin, "key").await;
     assert!(state.expect("reads").is_none());
 }
+
+/// The server drops no database while one of its processes waits for a client to log in, and the client here
+/// is the thread that waits for that.
+#[tokio::test]
+async fn a_database_ends_while_somebody_logs_in() {
+    let database = Database::new().await;
+    let address = database.url.rsplit_once('@').expect("has a login").1;
+    let address = address.split('/').next().expect("has a host");
+    let mut half = TcpStream::connect(address).await.expect("connects");
+    let who = format!("user\0{0}\0database\0{0}\0\0", database.name());
+    let length = u32::try_from(who.len() + 8).expect("is short");
+    let hello = [&length.to_be_bytes()[..], &[0, 3, 0, 0], who.as_bytes()].concat();
+    half.write_all(&hello).await.expect("is sent");
+    let mut asked = [0];
+    half.read_exact(&mut asked).await.expect("is answered");
+    assert_eq!(asked, *b"R", "it asks for the password");
+    let before = kodex_store::suite::SuiteClock::default();
+    let began_at = kodex_plugin::Clock::now(&before);
+    drop(database);
+    let took = kodex_plugin::Clock::now(&before) - began_at;
+    assert!(took.as_secs() < 20, "{took:?}");
+}

@@ -6,12 +6,12 @@ use std::{
     pin::{Pin, pin},
     sync::Arc,
     task::{Context as Poller, Poll},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use kodex_plugin::{Clock, HostError, Json, Limits, PluginName};
 use kodex_store::{
-    Access, Door, Namespace, Store, StoreError,
+    Access, Door, Engine, Namespace, Store, StoreError,
     sqlite::{SqliteOptions, SqliteStore},
 };
 use tempfile::TempDir;
@@ -69,12 +69,12 @@ impl Database {
             })?;
         let handle = runtime.handle().clone();
         let store = block_on(Inside::new(&handle, opening), CALL_LIMIT).ok_or_else(stuck)??;
+        let clock: Arc<dyn Clock> = match store.engine() {
+            Engine::Sqlite => Arc::new(clock),
+            Engine::Postgres => Arc::new(ServerTime(clock)),
+        };
         Ok(Self {
-            door: Door::new(
-                plugin.clone(),
-                Arc::new(clock),
-                Limits::default().frame_bytes,
-            ),
+            door: Door::new(plugin.clone(), clock, Limits::default().frame_bytes),
             plugin,
             store,
             runtime: Some(runtime),
@@ -120,6 +120,21 @@ impl Drop for Database {
             // Dropping it would wait for its thread, which is refused where the test is asynchronous.
             runtime.shutdown_background();
         }
+    }
+}
+
+/// A server does not stop with the test's clock: how long it works for a statement is real time.
+#[derive(Debug)]
+struct ServerTime(HandClock);
+
+impl Clock for ServerTime {
+    #[expect(clippy::disallowed_methods, reason = "this is a clock")]
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+
+    fn unix_ms(&self) -> u64 {
+        self.0.unix_ms()
     }
 }
 

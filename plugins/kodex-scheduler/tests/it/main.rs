@@ -2,10 +2,13 @@
 
 mod beats;
 mod edges;
+mod faults;
+mod many;
 mod model;
 mod people;
 mod report;
 mod stand;
 mod steps;
+mod together;
 mod tools;
 mod world;

@@ -14,7 +14,8 @@ fn tasks_in_values_move_into_the_table() {
     let task = world.task(&id);
 
     let clock = kodex_testkit::HandClock::new();
-    let (host, _keep) = crate::stand::host(&clock);
+    let (mut hosts, _keep) = crate::stand::hosts(&clock, 1);
+    let host = hosts.remove(0);
     let plugin = SchedulerPlugin::new().expect("a plugin");
     host.upgrade_to(&plugin, "0001_tasks_and_runs.sql")
         .expect("it applies");

@@ -2,12 +2,16 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use kodex_plugin::{
-    Deadline, HostError, Json, Plugin, PluginError, Reply, Request, RequestKind,
+    Deadline, Host, HostCall, HostError, Json, Plugin, PluginError, Reply, Request, RequestKind,
+    host::LogLevel,
     tool::{Actor, Caller},
     wire::work::{AgentDispatch, Destination, Visibility},
 };
@@ -29,8 +33,74 @@ pub(crate) struct World {
     pub(crate) host: FakeHost,
     pub(crate) clock: HandClock,
     pub(crate) plugin: SchedulerPlugin,
+    /// Which request of the plugin to its host fails.
+    pub(crate) faults: Arc<Faults>,
     agents: Arc<Mutex<Agents>>,
-    _keep: crate::stand::Keep,
+    keep: Option<crate::stand::Keep>,
+}
+
+/// Which request fails, and how many were made.
+#[derive(Default)]
+pub(crate) struct Faults {
+    n_asked: AtomicUsize,
+    /// Its number, from 1, and whether it takes effect nevertheless.
+    plan: Mutex<Option<(usize, bool)>>,
+}
+
+impl Faults {
+    /// From now on the nth request fails, once.
+    pub(crate) fn plan(&self, nth: usize, is_done: bool) {
+        self.n_asked.store(0, Ordering::Relaxed);
+        *self.plan.lock().expect("no panic before") = Some((nth, is_done));
+    }
+
+    /// Whether the request that was to fail was made; from now on none fails.
+    pub(crate) fn stop(&self) -> bool {
+        let plan = self.plan.lock().expect("no panic before").take();
+        plan.is_none_or(|(nth, _)| self.n_asked.load(Ordering::Relaxed) >= nth)
+    }
+
+    /// What is to become of the next request: none for nothing special.
+    fn next(&self) -> Option<bool> {
+        let nth = self.n_asked.fetch_add(1, Ordering::Relaxed) + 1;
+        let plan = self.plan.lock().expect("no panic before");
+        plan.and_then(|(at, is_done)| (at == nth).then_some(is_done))
+    }
+}
+
+/// The way to the host, on which a request may fail before or after it took effect.
+struct Faulty {
+    host: FakeHost,
+    faults: Arc<Faults>,
+}
+
+impl Host for Faulty {
+    fn request<'a>(&'a self, method: &'a str, params: Json) -> HostCall<'a> {
+        Box::pin(async move {
+            let Some(is_done) = self.faults.next() else {
+                return self.host.request(method, params).await;
+            };
+            // A transaction whose end fails is over all the same, and one that nobody knows ends with its call.
+            let mut tx = params.value()["tx"].as_u64();
+            if is_done && let Ok(answer) = self.host.request(method, params).await {
+                tx = answer.value()["tx"].as_u64();
+            }
+            if matches!(method, "db/begin" | "db/commit" | "db/rollback")
+                && let Some(tx) = tx
+            {
+                self.host.ended(tx);
+            }
+            Err(HostError::new("store.lost", "the test says so"))
+        })
+    }
+
+    fn ended(&self, number: u64) {
+        self.host.ended(number);
+    }
+
+    fn log(&self, level: LogLevel, message: &str, fields: &Json) {
+        self.host.log(level, message, fields);
+    }
 }
 
 /// A Monday.
@@ -49,25 +119,40 @@ impl World {
     }
 
     pub(crate) fn with(config: Value) -> Self {
+        Self::nodes(config, 1).remove(0)
+    }
+
+    /// So many nodes with tables, clock and agents in common. The first one must live longest.
+    pub(crate) fn nodes(config: Value, n: usize) -> Vec<Self> {
         let clock = HandClock::at_unix_ms(ms(START).unsigned_abs());
-        let (host, keep) = crate::stand::host(&clock);
-        let plugin = SchedulerPlugin::new().expect("a plugin");
-        host.upgrade(&plugin).expect("the migrations apply");
+        let (hosts, keep) = crate::stand::hosts(&clock, n);
+        let mut keep = Some(keep);
         let agents = Arc::new(Mutex::new(Agents::default()));
-        let (asked, read) = (agents.clone(), agents.clone());
-        host.answer_with("agent/dispatch", move |params| {
-            dispatch(&mut lock(&asked), params)
-        });
-        host.answer_with("agent/get", move |params| Ok(project(&lock(&read), params)));
-        let context = host.context(plugin.manifest().name.clone(), config.into());
-        activate(&plugin, context).expect("it starts");
-        Self {
-            host,
-            clock,
-            plugin,
-            agents,
-            _keep: keep,
-        }
+        let node = |host: FakeHost| {
+            let plugin = SchedulerPlugin::new().expect("a plugin");
+            host.upgrade(&plugin).expect("the migrations apply");
+            let (asked, read) = (agents.clone(), agents.clone());
+            host.answer_with("agent/dispatch", move |params| {
+                dispatch(&mut lock(&asked), params)
+            });
+            host.answer_with("agent/get", move |params| Ok(project(&lock(&read), params)));
+            let mut context = host.context(plugin.manifest().name.clone(), config.clone().into());
+            let faults = Arc::new(Faults::default());
+            context.host = Arc::new(Faulty {
+                host: host.clone(),
+                faults: faults.clone(),
+            });
+            activate(&plugin, context).expect("it starts");
+            Self {
+                host,
+                clock: clock.clone(),
+                plugin,
+                faults,
+                agents: agents.clone(),
+                keep: keep.take(),
+            }
+        };
+        hosts.into_iter().map(node).collect()
     }
 
     pub(crate) fn agents(&self) -> MutexGuard<'_, Agents> {
@@ -179,6 +264,10 @@ impl World {
                 (*now, *why) = (status.to_owned(), error.map(str::to_owned));
             }
         }
+    }
+
+    pub(crate) fn analyze(&self) {
+        self.keep.as_ref().expect("the first node").analyze();
     }
 
     pub(crate) fn sql(&self, sql: &str, params: Value) {

@@ -4,6 +4,10 @@
 mod beats;
 #[path = "../it/edges.rs"]
 mod edges;
+#[path = "../it/faults.rs"]
+mod faults;
+#[path = "../it/many.rs"]
+mod many;
 #[path = "../it/model.rs"]
 mod model;
 #[path = "../it/people.rs"]
@@ -13,6 +17,8 @@ mod report;
 mod stand;
 #[path = "../it/steps.rs"]
 mod steps;
+#[path = "../it/together.rs"]
+mod together;
 #[path = "../it/tools.rs"]
 mod tools;
 #[path = "../it/world.rs"]

@@ -70,6 +70,8 @@ async fn each<F: Future<Output = ()>>(check: impl Fn(Arc<dyn Store>) -> F) {
     let stores = stores().await;
     for store in &stores.all {
         check(store.clone()).await;
+        // What is still on its way ends before the database does, which would wait for it.
+        store.close().await.expect("closes");
     }
 }
 
