@@ -164,6 +164,7 @@ impl Tool {
             output_schema: None,
             annotations: crate::tool::Annotations::default(),
             timeout_ms: None,
+            needs_caller: false,
         })
     }
 }

@@ -28,6 +28,9 @@ pub struct Tool {
     /// How long a call may take, in milliseconds; 30 s when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_ms: Option<u64>,
+    /// It acts for a conversation: without a [`Caller`] it is neither offered nor called.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub needs_caller: bool,
 }
 
 /// What a tool says of its effects.

@@ -299,6 +299,10 @@ const RUNTIME: &[(&str, &str)] = &[
         "The input does not fit the tool's schema. The message names the places; the model may try again.",
     ),
     (
+        "tool.caller.unknown",
+        "The tool acts for a conversation, and the host does not know which. Call it through an agent that is attached, or say who calls with `kodex call --caller`.",
+    ),
+    (
         "tool.output.invalid",
         "The tool gave an output that breaks its own schema. Mend the tool or the schema.",
     ),

@@ -249,6 +249,14 @@ impl Runtime {
         current.catalog.tools().map(row).collect()
     }
 
+    /// The tools that a caller may be offered: without one, those that act for no conversation.
+    #[must_use]
+    pub fn tools_for(&self, caller: Option<&Caller>) -> Vec<(String, String, Tool)> {
+        let mut tools = self.tools();
+        tools.retain(|(_, _, tool)| caller.is_some() || !tool.needs_caller);
+        tools
+    }
+
     /// Calls a tool by the model's name for it or by `plugin/tool`.
     ///
     /// # Errors

@@ -57,6 +57,11 @@ plugin = kodex.Plugin("asks", "1.0.0", "Says who calls.")
 @plugin.tool("who")
 def who(input, ctx):
     return {"caller": ctx.caller}
+
+
+@plugin.tool("here", needs_caller=True)
+def here(input, ctx):
+    return {"here": ctx.caller["source"]["address"]}
 "#;
     let world = World::with(&[("plugins/asks.py", code)]);
     let caller = json!({
@@ -68,6 +73,16 @@ def who(input, ctx):
     let given = caller.to_string();
     let known = [&tool[..], &["--caller", &given]].concat();
     assert_eq!(json_of(&world, &known), json!({"caller": caller}));
+    let here = ["call", "asks/here"];
+    let done = world.args(here);
+    assert_eq!(done.code(), 1, "{}", done.stdout);
+    assert!(
+        done.stderr.contains("tool.caller.unknown"),
+        "{}",
+        done.stderr
+    );
+    let known = [&here[..], &["--caller", &given]].concat();
+    assert_eq!(json_of(&world, &known), json!({"here": "s-1"}));
     for wrong in [
         "7",
         "{}",

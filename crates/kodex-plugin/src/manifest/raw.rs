@@ -138,6 +138,9 @@ pub struct RawTool {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schemars(regex(pattern = r"^[0-9]+(ms|s|m)$")))]
     pub timeout: Option<String>,
+    /// It acts for a conversation: without a caller whom the host knows it is neither offered nor called.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub needs_caller: bool,
 }
 
 fn is_default(annotations: &Annotations) -> bool {

@@ -90,6 +90,7 @@ fn raw_tool(tool: &Tool) -> RawTool {
         output_schema: tool.output_schema.clone(),
         annotations: tool.annotations,
         timeout: timeout.map(format_span),
+        needs_caller: tool.needs_caller,
     }
 }
 

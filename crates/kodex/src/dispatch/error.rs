@@ -95,6 +95,16 @@ pub enum ToolError {
         /// What is wrong.
         text: String,
     },
+    /// The tool acts for a conversation, and the host knows none.
+    #[error(
+        "tool '{tool}' of plugin '{plugin}' acts for a conversation, and no caller is known for this call"
+    )]
+    Caller {
+        /// The plugin.
+        plugin: PluginName,
+        /// The tool.
+        tool: String,
+    },
     /// The call failed. What the model should see is [`ToolError::for_model`].
     #[error("tool '{tool}' of plugin '{plugin}' failed: {error}")]
     Failed {
@@ -116,6 +126,7 @@ impl ToolError {
             Self::Input { .. } => "tool.input.invalid",
             Self::Output { .. } => "tool.output.invalid",
             Self::Schema { .. } => "tool.schema.invalid",
+            Self::Caller { .. } => "tool.caller.unknown",
             Self::Failed { error, .. } => &error.code,
         }
     }
@@ -126,7 +137,10 @@ impl ToolError {
         match self {
             Self::Input { issues, .. } => format!("invalid input: {issues}"),
             Self::Unknown { name, .. } => format!("there is no tool {name:?}"),
-            Self::Output { .. } | Self::Schema { .. } | Self::Failed { .. } => {
+            Self::Output { .. }
+            | Self::Schema { .. }
+            | Self::Caller { .. }
+            | Self::Failed { .. } => {
                 format!("the tool failed ({})", self.code())
             }
         }

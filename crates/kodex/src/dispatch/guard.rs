@@ -386,7 +386,7 @@ fn settle(
     }
     if let Some(error) = error {
         let plugin = ask.slot.name.as_str();
-        tracing::debug!(plugin, key = %ask.cell.key, code = %error.code, "call failed: {error}");
+        tracing::debug!(plugin, key = %ask.cell.key, code = %error.code, "call failed");
     }
 }
 

@@ -104,6 +104,9 @@ pub(crate) async fn call(
     caller: Option<&Caller>,
 ) -> Result<Json, ToolError> {
     let (plugin, tool) = (entry.slot.name.clone(), entry.tool.name.to_string());
+    if entry.tool.needs_caller && caller.is_none() {
+        return Err(ToolError::Caller { plugin, tool });
+    }
     if let Some(issues) = entry.issues("input", input)? {
         return Err(ToolError::Input {
             plugin,

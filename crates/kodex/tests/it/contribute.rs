@@ -629,14 +629,20 @@ async fn logs_have_names_counts_and_sizes_and_no_text() {
         ("over", messages(vec!["MARKER ".repeat(1_000); 3])),
     ];
     let build = |(name, reply): (&str, Value)| plugin(name, &reply.to_string());
-    let runtime = super::runtime(plugins.into_iter().map(build).collect()).await;
+    let raising = Define::new("raises", "1.0.0", "Says what it was given.")
+        .hook(HOOK, |_| Err(PluginError::raised("MARKER")))
+        .build()
+        .expect("a plugin");
+    let mut plugins: Vec<_> = plugins.into_iter().map(build).collect();
+    plugins.push(raising);
+    let runtime = super::runtime(plugins).await;
     for part in [PromptPart::System, PromptPart::User] {
         let request = ContributionRequest {
             prompt: Some("MARKER".into()),
             ..asked(part)
         };
         let got = runtime.contributions(&request).await;
-        assert_eq!((got.texts.len(), got.left_out.len()), (2, 4));
+        assert_eq!((got.texts.len(), got.left_out.len()), (2, 5));
     }
     let log = log.0.lock().expect("no panic").clone();
     assert!(!log.contains("MARKER"), "{log}");

@@ -32,6 +32,7 @@ pub fn tools() -> Result<Vec<Tool>, NameError> {
             output_schema: None,
             annotations,
             timeout_ms: None,
+            needs_caller: true,
         })
     };
     let changes = Annotations {

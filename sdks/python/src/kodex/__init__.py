@@ -411,12 +411,14 @@ class Plugin:
         destructive: bool | None = None,
         idempotent: bool | None = None,
         open_world: bool | None = None,
+        needs_caller: bool = False,
     ) -> Callable[[Function], Function]:
         """Declares that the function is a tool.
 
         Without a name or description, the function's name and the first line of its documentation
         stand for them; without an input schema, one is derived when the payload is annotated with a
-        ``TypedDict``. The four last words are hints for review and grant nothing.
+        ``TypedDict``. ``read_only`` to ``open_world`` are hints for review and grant nothing.
+        A tool that ``needs_caller`` is neither offered nor called where the host knows none.
         """
         hints = {
             "read_only": read_only,
@@ -429,6 +431,8 @@ class Plugin:
             hint: said for hint, said in hints.items() if said is not None
         } or None
         row["timeout"] = None if timeout is None else _span(timeout)
+        if needs_caller:
+            row["needs_caller"] = True
 
         def declare(function):
             own = name or function.__name__

@@ -65,6 +65,7 @@ impl Rules<'_> {
             output_schema: raw.output_schema,
             annotations: raw.annotations,
             timeout_ms: timeout.map(millis),
+            needs_caller: raw.needs_caller,
         })
     }
 

@@ -100,6 +100,7 @@ static TOOL: Shape = shape(
         may("output_schema", Kind::Json),
         may("annotations", Kind::Table(&ANNOTATIONS)),
         may("timeout", Kind::Text),
+        may("needs_caller", Kind::Flag),
     ],
 );
 static ANNOTATIONS: Shape = shape(

@@ -54,6 +54,7 @@ pub(super) fn everything() -> RawManifest {
                 open_world: Some(false),
             },
             timeout: Some("5s".into()),
+            needs_caller: true,
         }],
         permissions: vec![RawPermission {
             allow: "fs:read ${project}/src/**".into(),

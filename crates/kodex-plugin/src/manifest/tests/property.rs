@@ -52,7 +52,7 @@ prop_compose! {
 prop_compose! {
     fn tools()(
         name in "[a-zA-Z_][a-zA-Z0-9_-]{0,9}", description in "[a-z]{1,9}",
-        timeout_ms in option::of(1..600_000u64), has_schema: bool, read_only: Option<bool>,
+        timeout_ms in option::of(1..600_000u64), has_schema: bool, read_only: Option<bool>, needs_caller: bool,
     ) -> Tool {
         let schema = Json::from(serde_json::json!({"type": "object", "title": description.clone()}));
         Tool {
@@ -62,6 +62,7 @@ prop_compose! {
             output_schema: None,
             annotations: Annotations { read_only, ..Annotations::default() },
             timeout_ms,
+            needs_caller,
         }
     }
 }

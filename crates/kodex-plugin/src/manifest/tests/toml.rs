@@ -340,6 +340,7 @@ description = "Finds files."
 input_schema = { type = "object", properties = { text = { type = "string" } }, required = ["text"] }
 output_schema = { type = "array" }
 timeout = "5s"
+needs_caller = true
 annotations = { read_only = true, destructive = false, idempotent = true, open_world = false }
 
 [[permission]]
