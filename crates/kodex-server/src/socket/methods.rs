@@ -1,11 +1,14 @@
 //! What can be asked over the socket: one row for each method.
 
+use std::time::Duration;
+
 use kodex::{
     Combine, DispatchError, DispatchOptions, Json, LoadError, PluginName, ToolError, WorkError,
     WorkFilter, WorkKind, store::queue::JobState,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
+use tokio::time::timeout;
 
 use super::{
     rpc::{Answer, bad_params, unknown_method},
@@ -37,8 +40,32 @@ const N_USUAL: usize = 50;
 /// The largest answer, in bytes.
 pub(crate) const ANSWER_BYTES: usize = 32 << 20;
 
+/// How long a question may take that only the store or this process is asked. What calls plugins has their bounds.
+const TIME: Duration = Duration::from_secs(30);
+
+/// Answers one request.
 pub(super) async fn answer(resident: &Resident, method: &str, params: Json) -> Answer {
+    let asked = ask(resident, method, params);
     let answer = match method {
+        "emit" | "call" | "heartbeat" | "reload" => asked.await,
+        _ => timeout(TIME, asked).await.unwrap_or_else(|_| {
+            let text = format!(
+                "`{method}` had no answer within {} s; is the store there?",
+                TIME.as_secs()
+            );
+            Err(Refusal::new("daemon.late", text))
+        }),
+    }?;
+    if answer.get().len() > ANSWER_BYTES {
+        let text =
+            format!("the answer to `{method}` has more than {ANSWER_BYTES} bytes; ask for less");
+        return Err(Refusal::new("daemon.answer", text));
+    }
+    Ok(answer)
+}
+
+async fn ask(resident: &Resident, method: &str, params: Json) -> Answer {
+    match method {
         "status" => {
             no_params(method, &params)?;
             written(&resident.status().await)
@@ -65,12 +92,7 @@ pub(super) async fn answer(resident: &Resident, method: &str, params: Json) -> A
             written(&NoParams {})
         }
         unknown => Err(unknown_method(unknown)),
-    }?;
-    if answer.get().len() > ANSWER_BYTES {
-        let text = format!("the answer has more than {ANSWER_BYTES} bytes; ask for less");
-        return Err(Refusal::new("daemon.answer", text));
     }
-    Ok(answer)
 }
 
 async fn heartbeat(resident: &Resident, method: &str, params: &Json) -> Answer {

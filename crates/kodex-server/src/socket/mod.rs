@@ -61,6 +61,13 @@ pub(crate) async fn serve(listener: Arc<UnixListener>, resident: Arc<Resident>) 
 async fn one(stream: UnixStream, resident: &Resident) {
     let peer = peer::check(&stream);
     let gone = Gone::of(&stream);
+    if let Err(error) = &gone {
+        // No descriptors are left. Who asks has its answers all the same; that it goes is not noticed.
+        tracing::warn!(
+            event = "unwatched",
+            "a connection cannot be watched: {error}"
+        );
+    }
     let (read, mut write) = stream.into_split();
     let mut read = BufReader::new(read);
     if let Err(why) = peer {
@@ -70,11 +77,6 @@ async fn one(stream: UnixStream, resident: &Resident) {
         }
         return;
     }
-    let Ok(gone) = gone else {
-        // No descriptors are left. Whoever asked hears of it by the end of the connection.
-        tracing::warn!(event = "unwatched", "a connection cannot be watched");
-        return;
-    };
     let most = resident
         .options
         .limits
@@ -87,7 +89,7 @@ async fn one(stream: UnixStream, resident: &Resident) {
         }
         let reply = match timeout(FRAME_TIME, read_frame(&mut read, most)).await {
             Ok(Ok(Some(line))) if line.trim_ascii().is_empty() => continue,
-            Ok(Ok(Some(line))) => answered(&line, &gone, resident).await,
+            Ok(Ok(Some(line))) => answered(&line, gone.as_ref().ok(), resident).await,
             Ok(Ok(None)) => return,
             Ok(Err(error)) => {
                 // Where the next message begins is not known any more.
@@ -106,7 +108,7 @@ async fn one(stream: UnixStream, resident: &Resident) {
 }
 
 /// The answer to one message; none when the other side went away meanwhile.
-async fn answered(line: &[u8], gone: &Gone, resident: &Resident) -> Option<Reply> {
+async fn answered(line: &[u8], gone: Option<&Gone>, resident: &Resident) -> Option<Reply> {
     let request = match Request::read(line, &resident.options.limits) {
         Ok(request) => request,
         Err(reply) => return Some(reply),
@@ -114,10 +116,16 @@ async fn answered(line: &[u8], gone: &Gone, resident: &Resident) -> Option<Reply
     let _busy = resident.busy();
     let method = request.method;
     let answer = methods::answer(resident, &method, request.params);
+    let gone = async {
+        match gone {
+            Some(gone) => gone.wait().await,
+            None => std::future::pending().await,
+        }
+    };
     tokio::select! {
         biased;
         answer = answer => Some(Reply::new(request.id, answer)),
-        () = gone.wait() => {
+        () = gone => {
             tracing::info!(event = "taken_back", method, "whoever asked is gone; what was asked is given up");
             None
         }

@@ -35,8 +35,8 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 const N_ADDRESSES: usize = 4;
 
 /// A destination of kind `webhook`: the address is a URL, and the answer is sent there by POST as
-/// `{"run", "plugin", "answer"}`, with the run's id as `Idempotency-Key`. Status 2xx is delivered; 429, 5xx and
-/// a failed connection are tried again; anything else is not.
+/// `{"run", "plugin", "answer"}`, with the run's id as `Idempotency-Key`. Status 2xx is delivered; 408, 429, 5xx
+/// and a failed connection are tried again; anything else is not.
 #[derive(Debug)]
 pub struct WebhookDelivery {
     allowed: Allowed,
@@ -97,7 +97,11 @@ impl WebhookDelivery {
         request: Request<Full<Bytes>>,
     ) -> Result<StatusCode, DeliverError> {
         let addresses = self.addresses(target).await?;
-        let stream = connect(target, &addresses).await?;
+        // One that says nothing must not take the time of the others.
+        let n_waits = u32::try_from(addresses.len())
+            .unwrap_or(u32::MAX)
+            .saturating_add(1);
+        let stream = connect(target, &addresses, self.timeout / n_waits).await?;
         match target.is_https {
             true => {
                 let stream = self.tls.wrap(&target.host, stream).await;
@@ -167,12 +171,17 @@ fn request(target: &Target, run: &Run, answer: &str) -> Result<Request<Full<Byte
         .map_err(unusable)
 }
 
-async fn connect(target: &Target, addresses: &[SocketAddr]) -> Result<TcpStream, DeliverError> {
+async fn connect(
+    target: &Target,
+    addresses: &[SocketAddr],
+    each: Duration,
+) -> Result<TcpStream, DeliverError> {
     let mut why = "its name has no address".to_owned();
     for address in addresses {
-        match TcpStream::connect(address).await {
-            Ok(stream) => return Ok(stream),
-            Err(error) => why = format!("{address}: {error}"),
+        match timeout(each, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) => why = format!("{address}: {error}"),
+            Err(_) => why = format!("{address}: no answer within {} ms", each.as_millis()),
         }
     }
     Err(again(format!(
@@ -209,7 +218,7 @@ fn judge(status: StatusCode, target: &Target) -> Result<(), DeliverError> {
     let text = || format!("{} answered {}", target.shown(), status.as_u16());
     match status {
         status if status.is_success() => Ok(()),
-        StatusCode::TOO_MANY_REQUESTS => Err(again(text())),
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => Err(again(text())),
         status if status.is_server_error() => Err(again(text())),
         status if status.is_redirection() => {
             Err(last(format!("{}; redirects are not followed", text())))

@@ -87,6 +87,13 @@ fn a_server_that_goes_and_comes_back_is_seen_by_the_probe() {
     for _ in 0..2 {
         door.shut();
         until("unreadiness", || unready("store_unreachable"));
+        let done = world.run("doctor --full");
+        assert_eq!(done.code(), 1);
+        assert!(
+            done.stdout.contains("error[daemon.unready]"),
+            "{}",
+            done.stdout
+        );
         assert_eq!(page(&address, "/livez").0, 200);
         assert_eq!(page(&address, "/metrics").0, 200);
         door.open();
@@ -97,6 +104,12 @@ fn a_server_that_goes_and_comes_back_is_seen_by_the_probe() {
     world.write("wanted", "5");
     until("five completed runs", || all_are(&world, 5, "completed"));
     node.stop();
+    // Nobody is resident any more.
+    assert_eq!(world.run("doctor --full").code(), 0);
+    door.shut();
+    let done = world.run("doctor --full");
+    assert_eq!(done.code(), 1);
+    assert!(done.stdout.contains("error[store."), "{}", done.stdout);
 }
 
 #[test]
