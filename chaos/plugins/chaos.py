@@ -51,6 +51,14 @@ def put(payload):
 @plugin.job("work", timeout="20s")
 def work(job):
     by = {"host": HOST, "attempt": job.attempt}
+    try:
+        return attempt(job, by)
+    except Exception as error:
+        # The reason in the row is this attempt's word too.
+        raise RuntimeError(f"{error} {json.dumps(by)}") from None
+
+
+def attempt(job, by):
     kind = job.params["kind"]
     say(job.id, job.attempt, what="begin")
     record(job, "start", by)

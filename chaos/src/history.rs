@@ -131,6 +131,8 @@ pub struct Stand {
     pub n_crashes: u32,
     /// Why it is as it is.
     pub reason: Option<String>,
+    /// The same for people, in which an attempt that failed says who it is.
+    pub text: Option<String>,
     /// Checkpoint or result: what an attempt left in the row.
     pub left: Option<String>,
 }
@@ -288,9 +290,35 @@ pub fn left_by(left: &str) -> Option<By> {
     }
 }
 
+/// Whose words the reason of a failed attempt are.
+#[must_use]
+pub fn said_by(text: &str) -> Option<By> {
+    let (from, to) = (text.rfind('{')?, text.rfind('}')?);
+    serde_json::from_str(text.get(from..=to)?).ok()
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{By, left_by};
+    use super::{By, left_by, said_by};
+
+    #[test]
+    fn attempts_are_known_by_why_they_failed() {
+        for (text, want) in [
+            (
+                "RuntimeError: no luck {\"host\": 7, \"attempt\": 2}",
+                Some((7, 2)),
+            ),
+            (
+                "it ended: {\"id\":\"x\"}\n{\"host\":7,\"attempt\":2}\n",
+                Some((7, 2)),
+            ),
+            ("its lease ran out", None),
+            ("} odd {", None),
+        ] {
+            let want = want.map(|(host, attempt)| By { host, attempt });
+            assert_eq!(said_by(text), want, "{text}");
+        }
+    }
 
     #[test]
     fn attempts_are_known_by_what_they_leave() {

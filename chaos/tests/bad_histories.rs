@@ -24,6 +24,7 @@ fn stand(state: JobState, token: u64, attempt: u32) -> Stand {
         n_slices: 0,
         n_crashes: 0,
         reason: None,
+        text: None,
         left: None,
     }
 }
@@ -370,6 +371,15 @@ fn what_a_zombie_writes_is_found() {
         // The same node with its earlier attempt.
         let mut path = path();
         path[4].1 = left(crashed(stand(Completed, 2, 2)), by(2, 1));
+        chain(history, "job", &path);
+    });
+    finds("zombie", "job", |history| {
+        // Node 1 comes back and has what node 2 holds tried again.
+        let mut path = path();
+        path[4].1 = Stand {
+            text: Some(r#"no luck {"host": 1, "attempt": 1}"#.to_owned()),
+            ..crashed(stand(Pending, 2, 2))
+        };
         chain(history, "job", &path);
     });
     finds("zombie", "job", |history| history.marks[1].by = by(1, 1));

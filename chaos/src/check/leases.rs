@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use kodex_store::queue::{JobState, LEASE_RAN_OUT};
 
 use super::{Violation, violation};
-use crate::history::{Change, History, Stand, left_by};
+use crate::history::{By, Change, History, Stand, left_by, said_by};
 
 /// Follows each row from its first change to its last.
 pub(super) fn transitions(history: &History, found: &mut Vec<Violation>) {
@@ -120,21 +120,14 @@ pub(super) fn zombies(history: &History, found: &mut Vec<Violation>) {
         let (Some(before), Some(after)) = (&change.before, &change.after) else {
             continue;
         };
-        if before.left == after.left {
-            continue;
-        }
-        // A result that goes at a revival is nobody's.
-        let Some(by) = after.left.as_deref().and_then(left_by) else {
-            continue;
-        };
-        // A completed run keeps the words of the attempt that the agent made, which another one delivers.
-        let is_delivery = before.left.as_deref().and_then(left_by) == Some(by);
-        if !is_delivery && !by.holds(before) {
-            let text = format!(
-                "change {}: {by:?} wrote it, which {:?} held with token {} in attempt {}",
-                change.n, before.holder, before.token, before.attempt
-            );
-            found.push(violation("zombie", &change.job, text));
+        for by in words(before, after) {
+            if !by.holds(before) {
+                let text = format!(
+                    "change {}: {by:?} wrote it, which {:?} held with token {} in attempt {}",
+                    change.n, before.holder, before.token, before.attempt
+                );
+                found.push(violation("zombie", &change.job, text));
+            }
         }
     }
     for mark in &history.marks {
@@ -147,4 +140,20 @@ pub(super) fn zombies(history: &History, found: &mut Vec<Violation>) {
             found.push(violation("zombie", &mark.job, text));
         }
     }
+}
+
+/// Whose words came into a row with a change.
+fn words(before: &Stand, after: &Stand) -> Vec<By> {
+    let left = |stand: &Stand| stand.left.as_deref().and_then(left_by);
+    let text = |stand: &Stand| stand.text.as_deref().and_then(said_by);
+    let mut words = Vec::new();
+    // A completed run keeps the words of the attempt that the agent made, which another one delivers; and
+    // what goes at a revival is nobody's.
+    if before.left != after.left && left(before) != left(after) {
+        words.extend(left(after));
+    }
+    if before.text != after.text {
+        words.extend(text(after));
+    }
+    words
 }

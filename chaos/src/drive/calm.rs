@@ -65,7 +65,7 @@ pub(super) fn reach(
             offset_ms += STEP_MS;
             chaos.set_clocks(offset_ms)?;
         }
-        chaos.revive(world)?;
+        chaos.revive_all(world)?;
         // Between two looks at the store.
         std::thread::sleep(Duration::from_millis(100));
     }

@@ -197,7 +197,7 @@ fn payload(item: &str, kind: Kind, seed: &mut Seed) -> Value {
     json!({
         "item": item,
         "kind": kind.as_str(),
-        "ms": seed.between(10, if kind == Kind::Slow { 1_200 } else { 60 }),
+        "ms": seed.between(10, if kind == Kind::Slow { 2_000 } else { 60 }),
         "delay_ms": delay_ms,
         "lane": lane,
         "priority": seed.pick(&["urgent", "normal", "low"]),

@@ -52,6 +52,11 @@ impl Fault {
         (Self::Gone, "gone"),
     ];
 
+    /// Whether a process that only just starts may end of it.
+    fn is_for_the_grown(self) -> bool {
+        matches!(self, Self::Disk | Self::Files)
+    }
+
     /// Why it cannot be made of such nodes.
     fn problem(self, node: &Node) -> Option<&'static str> {
         match self {
@@ -93,7 +98,7 @@ pub(super) struct Chaos {
     /// Ends that took longer than they may.
     pub(super) n_late_ends: u32,
     /// Ends that nobody asked for.
-    pub(super) n_unasked: u32,
+    pub(super) unasked: Vec<String>,
 }
 
 /// How long an end may take after it was asked for: the grace, what is given back, a busy machine.
@@ -101,7 +106,9 @@ const END: Duration = Duration::from_secs(15);
 /// A lease and one sweep.
 const LEASE_MS: u64 = 1_700;
 const HOUR_MS: i64 = 3_600_000;
-/// How far a clock creeps at a time.
+/// How long a node needs to be at work.
+const GROWN: Duration = Duration::from_millis(1_500);
+/// How often a clock creeps.
 const CREEP: Duration = Duration::from_millis(100);
 
 impl Chaos {
@@ -125,7 +132,7 @@ impl Chaos {
             made: faults.iter().map(|(_, name)| (*name, 0)).collect(),
             faults,
             n_late_ends: 0,
-            n_unasked: 0,
+            unasked: Vec::new(),
         }
     }
 
@@ -140,6 +147,7 @@ impl Chaos {
             let ms = self.seed.between(0, 1_000);
             if let Some((fault, name)) = fault
                 && self.later.iter().all(|(_, busy, _)| *busy != at)
+                && !(fault.is_for_the_grown() && self.nodes[at].age() < GROWN)
             {
                 self.make(at, fault, ms)?;
                 for (known, n) in &mut self.made {
@@ -241,12 +249,7 @@ impl Chaos {
                 }
             }
         }
-        // A fault may have ended a node that nobody asked to end.
-        if !node.is_running() {
-            self.n_unasked += 1;
-            node.start(world)?;
-        }
-        Ok(())
+        self.revive(world, at)
     }
 
     /// Makes everything whole again.
@@ -261,12 +264,15 @@ impl Chaos {
     }
 
     /// Starts what ended although nobody asked for that.
-    pub(super) fn revive(&mut self, world: &World) -> Result<()> {
-        for node in &mut self.nodes {
-            if !node.is_running() {
-                self.n_unasked += 1;
-                node.start(world)?;
-            }
+    pub(super) fn revive_all(&mut self, world: &World) -> Result<()> {
+        (0..self.nodes.len()).try_for_each(|at| self.revive(world, at))
+    }
+
+    fn revive(&mut self, world: &World, at: usize) -> Result<()> {
+        let node = &mut self.nodes[at];
+        if !node.is_running() {
+            self.unasked.push(node.last_words());
+            node.start(world)?;
         }
         Ok(())
     }

@@ -29,6 +29,8 @@ use kodex_chaos::{
     seed::Seed,
 };
 
+use tokio::signal::unix::{SignalKind, signal};
+
 use self::{client::Client, fault::Chaos, node::Node, place::Place, watch::Watch, world::World};
 
 /// Those who ask for items, each for its own; many, because a node that stands still holds up whoever asks it.
@@ -73,20 +75,26 @@ pub(crate) fn run(orders: &Orders) -> Result<bool> {
             let stops = stops.clone();
             scope.spawn(move || one(orders, &stops))
         };
-        tokio.block_on(async {
-            let mut signal = std::pin::pin!(tokio::signal::ctrl_c());
-            while !work.is_finished() {
-                tokio::select! {
-                    _ = &mut signal, if !stops.load(Ordering::Relaxed) => stops.store(true, Ordering::Relaxed),
-                    () = tokio::time::sleep(Duration::from_millis(20)) => {}
-                }
-            }
-        });
+        tokio.block_on(until_done(&stops, || work.is_finished()))?;
         match work.join() {
             Ok(result) => result,
             Err(panic) => std::panic::resume_unwind(panic),
         }
     })
+}
+
+/// Waits for the end of the work, and tells it of the first signal to end.
+async fn until_done(stops: &AtomicBool, is_done: impl Fn() -> bool) -> Result<()> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    while !is_done() {
+        tokio::select! {
+            _ = interrupt.recv() => stops.store(true, Ordering::Relaxed),
+            _ = terminate.recv() => stops.store(true, Ordering::Relaxed),
+            () = tokio::time::sleep(Duration::from_millis(20)) => {}
+        }
+    }
+    Ok(())
 }
 
 fn one(orders: &Orders, stops: &AtomicBool) -> Result<bool> {

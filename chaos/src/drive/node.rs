@@ -25,6 +25,9 @@ pub(super) struct Node {
     socket: PathBuf,
     log: PathBuf,
     child: Option<Child>,
+    started_at: Instant,
+    /// How the last process ended that nobody waited for.
+    status: Option<ExitStatus>,
     /// Its way to the server, where there is one.
     pub(super) door: Option<Door>,
     /// Its wall clock, where that can be moved.
@@ -51,6 +54,8 @@ impl Node {
             socket: world.root().join(format!("run-{name}")).join("k.sock"),
             log: world.root().join(format!("{name}.log")),
             child: None,
+            started_at: Instant::now(),
+            status: None,
             door,
             clock: clock.transpose()?,
             limits: Vec::new(),
@@ -80,6 +85,7 @@ impl Node {
             .spawn()
             .with_context(|| format!("starting node {}", self.name))?;
         self.child = Some(child);
+        self.started_at = Instant::now();
         self.limits.clear();
         Ok(())
     }
@@ -95,11 +101,27 @@ impl Node {
         }
     }
 
+    /// How its last process ended, with the last error in its log.
+    pub(super) fn last_words(&self) -> String {
+        let log = fs::read_to_string(&self.log).unwrap_or_default();
+        let mut errors = log.lines().filter(|line| line.starts_with("error"));
+        let error = errors.next_back().unwrap_or("no error in its log");
+        let status = self.status.map(|status| status.to_string());
+        let (name, status) = (&self.name, status.unwrap_or_default());
+        format!("node {name}: {status}: {error}")
+    }
+
+    /// How long its process has been there.
+    pub(super) fn age(&self) -> Duration {
+        self.started_at.elapsed()
+    }
+
     /// How it ended, once it has.
     pub(super) fn ended(&mut self) -> Option<ExitStatus> {
         let pid = self.pid();
         let status = self.child.as_mut()?.try_wait().ok()??;
         self.child = None;
+        self.status = Some(status);
         pid.into_iter().for_each(sweep);
         Some(status)
     }

@@ -37,13 +37,16 @@ pub(super) fn judge(
             chaos.n_late_ends
         );
     }
-    if chaos.n_unasked > 0 {
-        println!("ended:  {} times a node ended by itself", chaos.n_unasked);
+    for words in &chaos.unasked {
+        println!("ended:  nobody asked it to: {words}");
     }
     for violation in violations.iter().take(N_TOLD) {
         tell(history, violation);
     }
-    let is_sound = violations.is_empty() && calm.after.is_some() && chaos.n_late_ends == 0;
+    let is_sound = violations.is_empty()
+        && calm.after.is_some()
+        && chaos.n_late_ends == 0
+        && chaos.unasked.is_empty();
     match is_sound {
         true => println!("nothing was violated"),
         false => println!(

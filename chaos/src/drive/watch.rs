@@ -58,7 +58,7 @@ CREATE TRIGGER chaos_line AFTER INSERT ON kodex.job_lines FOR EACH ROW WHEN (NEW
     EXECUTE FUNCTION chaos.line();
 ";
 /// What a stand is made of.
-const FIELDS: [&str; 10] = [
+const FIELDS: [&str; 11] = [
     "state",
     "token",
     "holder",
@@ -68,6 +68,7 @@ const FIELDS: [&str; 10] = [
     "n_slices",
     "n_crashes",
     "reason_code",
+    "reason",
     "left",
 ];
 const READ: &str = "SELECT n, at_ms, kind, job, before, after, key, value FROM";
@@ -120,6 +121,7 @@ struct Stored {
     n_slices: u32,
     n_crashes: u32,
     reason_code: Option<String>,
+    reason: Option<String>,
     left: Option<String>,
 }
 
@@ -269,6 +271,7 @@ fn stand(text: &str) -> Result<Stand> {
         n_slices: stored.n_slices,
         n_crashes: stored.n_crashes,
         reason: stored.reason_code,
+        text: stored.reason,
         left: stored.left,
     })
 }
@@ -343,6 +346,7 @@ fn row(job: &Job) -> Row {
             n_slices: job.n_slices,
             n_crashes: job.n_crashes,
             reason: job.reason_code.clone(),
+            text: job.reason.clone(),
             left: left.map(|left| left.get().to_owned()),
         },
     }

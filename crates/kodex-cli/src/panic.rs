@@ -1,6 +1,9 @@
 //! A panic is a bug of Kodex. Whoever meets one gets one line that is worth reporting.
 
-use std::backtrace::{Backtrace, BacktraceStatus};
+use std::{
+    backtrace::{Backtrace, BacktraceStatus},
+    io::Write as _,
+};
 
 use crate::render::text;
 
@@ -8,14 +11,14 @@ use crate::render::text;
 pub(crate) fn install() {
     std::panic::set_hook(Box::new(|info| {
         let place = info.location().map(ToString::to_string).unwrap_or_default();
-        eprintln!(
-            "{}",
-            line(&place, info.payload_as_str().unwrap_or("no message"))
-        );
+        let line = line(&place, info.payload_as_str().unwrap_or("no message"));
+        // A panic here would abort the process, and a full disk below the log is no reason for that.
+        let mut stderr = std::io::stderr();
+        let _ = writeln!(stderr, "{line}");
         // Captures nothing unless RUST_BACKTRACE or RUST_LIB_BACKTRACE says so.
         let trace = Backtrace::capture();
         if trace.status() == BacktraceStatus::Captured {
-            eprintln!("{trace}");
+            let _ = writeln!(stderr, "{trace}");
         }
     }));
 }

@@ -1,4 +1,7 @@
 //! The log on standard error, for `-v` and `KODEX_LOG`. Without them nothing is installed.
+//!
+//! A line that cannot be written, because the disk is full or whoever read it is gone, is lost and nothing
+//! else: the log's own words about that would end the program.
 
 use crate::{config::LogFormat, invocation::Screen};
 
@@ -18,6 +21,7 @@ pub(crate) fn install(n_verbose: u8, filters: Option<&str>, stderr: Screen) {
     };
     let subscriber = tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
+        .log_internal_errors(false)
         .with_ansi(stderr.is_styled)
         .with_env_filter(tracing_subscriber::EnvFilter::new(filters))
         .finish();
@@ -39,6 +43,7 @@ pub(crate) fn install_to_stay(
     };
     let log = tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
+        .log_internal_errors(false)
         .with_env_filter(tracing_subscriber::EnvFilter::new(level));
     let _ = match format {
         LogFormat::Text => {

@@ -1,12 +1,12 @@
 //! From the start to the end: drains, second signals, crashes, a store that goes and comes back.
 
-use std::fs;
+use std::fs::{self, OpenOptions};
 
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{
     serve::{Node, all_are, descendants, page, runs, socket, until, world},
-    world::Watched,
+    world::{Lines, Watched},
 };
 
 #[test]
@@ -294,5 +294,19 @@ fn the_log_is_json_when_that_is_wished() {
         (&line["event"], &line["level"]),
         (&"serving".into(), &"INFO".into())
     );
+    node.stop();
+}
+
+#[test]
+fn a_log_that_cannot_be_written_does_not_end_it() {
+    let world = world(1, "cat");
+    let full = OpenOptions::new().write(true).open("/dev/full");
+    let mut command = world.command(["serve", "-vv", "--beat", "200ms"]);
+    let child = command.stderr(full.expect("a full disk")).spawn();
+    let node = Node {
+        child: Some(child.expect("kodex")),
+        log: Lines::new(std::io::empty()),
+    };
+    until("a completed run", || all_are(&world, 1, "completed"));
     node.stop();
 }
