@@ -2,6 +2,7 @@
 
 mod beats;
 mod edges;
+mod crashes;
 mod faults;
 mod many;
 mod model;

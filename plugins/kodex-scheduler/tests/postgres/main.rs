@@ -4,6 +4,8 @@
 mod beats;
 #[path = "../it/edges.rs"]
 mod edges;
+#[path = "../it/crashes.rs"]
+mod crashes;
 #[path = "../it/faults.rs"]
 mod faults;
 #[path = "../it/many.rs"]

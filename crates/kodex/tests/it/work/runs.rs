@@ -329,7 +329,7 @@ async fn a_delivery_has_tries_of_its_own() {
             given: Mutex::default(),
         });
         let door = delivery.clone();
-        let settings = kodex::WorkSettings {
+        let settings = WorkSettings {
             attempts: 2,
             deliveries: n_most,
             ..brisk()
