@@ -48,7 +48,7 @@ fn check(method: &str, word: &str, is_done: bool, n_rows: usize) {
     keys.dedup();
     assert_eq!(
         keys,
-        [first.id.clone()],
+        std::slice::from_ref(&first.id),
         "one agent run, however often it was asked for"
     );
     assert!(

@@ -1,8 +1,8 @@
 //! The scheduler over a real database, with agent runs that the test decides about.
 
 mod beats;
-mod edges;
 mod crashes;
+mod edges;
 mod faults;
 mod many;
 mod model;

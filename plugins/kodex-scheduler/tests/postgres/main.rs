@@ -2,10 +2,10 @@
 
 #[path = "../it/beats.rs"]
 mod beats;
-#[path = "../it/edges.rs"]
-mod edges;
 #[path = "../it/crashes.rs"]
 mod crashes;
+#[path = "../it/edges.rs"]
+mod edges;
 #[path = "../it/faults.rs"]
 mod faults;
 #[path = "../it/many.rs"]
