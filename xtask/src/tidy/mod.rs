@@ -3,6 +3,7 @@
 //! A rule gets the repository's files as texts and returns findings; it reads nothing else. What
 //! compilers and clippy can check is not checked here.
 
+mod crashes;
 mod dependencies;
 mod files;
 mod glossary;
@@ -126,6 +127,7 @@ type Rule = fn(&Repository) -> Vec<Finding>;
 
 /// Every rule with its name.
 const RULES: &[(&str, Rule)] = &[
+    ("crashes", crashes::check),
     ("dependencies", dependencies::check),
     ("files", files::check),
     ("glossary", glossary::check),

@@ -310,9 +310,9 @@ async fn store_works(store: &PgStore) {
     timeout(SOON, works).await.expect("works");
 }
 
-/// The answer is lost after the server has committed: what happened is found again by repeating the call.
+/// CP28: the answer is lost after the server has committed: what happened is found again by repeating the call.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn calls_without_an_answer_are_safe_to_repeat() {
+async fn cp28_calls_without_an_answer_are_safe_to_repeat() {
     let database = Database::new().await;
     let proxy = Proxy::cutting(&database.url, "kodex.jobs").await;
     let mut options = PgOptions::new(&proxy.url);

@@ -202,6 +202,14 @@ impl Working {
     }
 }
 
+impl Drop for Working {
+    /// The tasks that execute claims know their set, so it does not go by itself; without their leases being
+    /// renewed they must not go on.
+    fn drop(&mut self) {
+        self.executing.abort();
+    }
+}
+
 /// The tasks that execute claims.
 #[derive(Default)]
 struct Executing {

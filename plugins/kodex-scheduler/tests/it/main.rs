@@ -1,6 +1,7 @@
 //! The scheduler over a real database, with agent runs that the test decides about.
 
 mod beats;
+mod crashes;
 mod edges;
 mod faults;
 mod many;

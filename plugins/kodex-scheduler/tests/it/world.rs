@@ -10,7 +10,8 @@ use std::{
 };
 
 use kodex_plugin::{
-    Deadline, Host, HostCall, HostError, Json, Plugin, PluginError, Reply, Request, RequestKind,
+    Call, Deadline, Host, HostCall, HostError, Json, Plugin, PluginError, Reply, Request,
+    RequestKind,
     host::LogLevel,
     tool::{Actor, Caller},
     wire::work::{AgentDispatch, Destination, Visibility},
@@ -43,28 +44,70 @@ pub(crate) struct World {
 #[derive(Default)]
 pub(crate) struct Faults {
     n_asked: AtomicUsize,
-    /// Its number, from 1, and whether it takes effect nevertheless.
-    plan: Mutex<Option<(usize, bool)>>,
+    plan: Mutex<Option<Plan>>,
+}
+
+#[derive(Clone)]
+enum Plan {
+    /// The request of this number, from 1, fails.
+    Fail { nth: usize, is_done: bool },
+    /// The first request of this method that holds the word is never answered.
+    Die {
+        method: String,
+        word: String,
+        is_done: bool,
+    },
+    /// It was never answered.
+    Dead,
+}
+
+/// What becomes of a request.
+enum Fate {
+    Nothing,
+    Fails { is_done: bool },
+    Dies { is_done: bool },
 }
 
 impl Faults {
-    /// From now on the nth request fails, once.
+    /// From now on the nth request fails, once; it takes effect nevertheless, or not.
     pub(crate) fn plan(&self, nth: usize, is_done: bool) {
         self.n_asked.store(0, Ordering::Relaxed);
-        *self.plan.lock().expect("no panic before") = Some((nth, is_done));
+        *self.plan.lock().expect("no panic before") = Some(Plan::Fail { nth, is_done });
     }
 
-    /// Whether the request that was to fail was made; from now on none fails.
+    /// The node dies in a request, before or after it took effect.
+    pub(crate) fn die(&self, method: &str, word: &str, is_done: bool) {
+        *self.plan.lock().expect("no panic before") = Some(Plan::Die {
+            method: method.to_owned(),
+            word: word.to_owned(),
+            is_done,
+        });
+    }
+
+    /// Whether what was planned has happened; from now on nothing is.
     pub(crate) fn stop(&self) -> bool {
-        let plan = self.plan.lock().expect("no panic before").take();
-        plan.is_none_or(|(nth, _)| self.n_asked.load(Ordering::Relaxed) >= nth)
+        match self.plan.lock().expect("no panic before").take() {
+            Some(Plan::Fail { nth, .. }) => self.n_asked.load(Ordering::Relaxed) >= nth,
+            Some(Plan::Die { .. }) => false,
+            Some(Plan::Dead) | None => true,
+        }
     }
 
-    /// What is to become of the next request: none for nothing special.
-    fn next(&self) -> Option<bool> {
-        let nth = self.n_asked.fetch_add(1, Ordering::Relaxed) + 1;
-        let plan = self.plan.lock().expect("no panic before");
-        plan.and_then(|(at, is_done)| (at == nth).then_some(is_done))
+    fn next(&self, asked: &str, params: &Json) -> Fate {
+        let n_asked = self.n_asked.fetch_add(1, Ordering::Relaxed) + 1;
+        let mut plan = self.plan.lock().expect("no panic before");
+        match plan.clone() {
+            Some(Plan::Fail { nth, is_done }) if nth == n_asked => Fate::Fails { is_done },
+            Some(Plan::Die {
+                method,
+                word,
+                is_done,
+            }) if method == asked && params.text().contains(&word) => {
+                *plan = Some(Plan::Dead);
+                Fate::Dies { is_done }
+            }
+            _ => Fate::Nothing,
+        }
     }
 }
 
@@ -77,8 +120,15 @@ struct Faulty {
 impl Host for Faulty {
     fn request<'a>(&'a self, method: &'a str, params: Json) -> HostCall<'a> {
         Box::pin(async move {
-            let Some(is_done) = self.faults.next() else {
-                return self.host.request(method, params).await;
+            let is_done = match self.faults.next(method, &params) {
+                Fate::Nothing => return self.host.request(method, params).await,
+                Fate::Fails { is_done } => is_done,
+                Fate::Dies { is_done } => {
+                    if is_done {
+                        let _ = self.host.request(method, params).await;
+                    }
+                    return std::future::pending().await;
+                }
             };
             // A transaction whose end fails is over all the same, and one that nobody knows ends with its call.
             let mut tx = params.value()["tx"].as_u64();
@@ -185,6 +235,22 @@ impl World {
         let reply = call_hook(&self.plugin, "heartbeat", payload)?;
         let reply = reply.0.expect("a reply").into_value();
         Ok(reply["n_started"].as_u64().expect("a number"))
+    }
+
+    /// A heartbeat that may never end.
+    pub(crate) async fn beating(&self) -> Result<Reply, PluginError> {
+        let payload = Json::from(json!({"now_unix_ms": self.now_ms(), "ticket": 1}));
+        let request = Request {
+            kind: RequestKind::Hook,
+            name: "heartbeat",
+            payload: &payload,
+            deadline: deadline(),
+            caller: None,
+        };
+        match self.plugin.call(request) {
+            Call::Ready(answer) => answer,
+            Call::Pending(answer) => answer.await,
+        }
     }
 
     /// A tool, called in a conversation.

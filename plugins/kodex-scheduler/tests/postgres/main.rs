@@ -2,6 +2,8 @@
 
 #[path = "../it/beats.rs"]
 mod beats;
+#[path = "../it/crashes.rs"]
+mod crashes;
 #[path = "../it/edges.rs"]
 mod edges;
 #[path = "../it/faults.rs"]

@@ -1,6 +1,7 @@
 //! Durable work through the runtime: agent runs, jobs, the heartbeat.
 
 mod command;
+mod crashes;
 mod engine;
 mod heartbeat;
 mod jobs;
