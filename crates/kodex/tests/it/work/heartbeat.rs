@@ -106,7 +106,7 @@ async fn the_time_of_a_pulse_is_bounded_and_those_left_out_are_first_next() {
         ))
         .await;
         let settings = HeartbeatSettings {
-            total: Duration::from_millis(100),
+            total: Duration::from_millis(500),
             n_parallel: 1,
             ..HeartbeatSettings::default()
         };
