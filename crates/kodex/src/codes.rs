@@ -295,12 +295,12 @@ const RUNTIME: &[(&str, &str)] = &[
         "A plugin wants to store something and the runtime was given no store. Call `Builder::store`.",
     ),
     (
-        "tool.input.invalid",
-        "The input does not fit the tool's schema. The message names the places; the model may try again.",
-    ),
-    (
         "tool.caller.unknown",
         "The tool acts for a conversation, and the host does not know which. Call it through an agent that is attached, or say who calls with `kodex call --caller`.",
+    ),
+    (
+        "tool.input.invalid",
+        "The input does not fit the tool's schema. The message names the places; the model may try again.",
     ),
     (
         "tool.output.invalid",

@@ -26,6 +26,9 @@ pub enum Refusal {
     /// The host does not know the conversation.
     #[error("no conversation is known for this call, so there is nowhere to send answers to")]
     NoCaller,
+    /// The host does not know the person.
+    #[error("nobody is known to ask for it, and a task belongs to somebody; the caller needs an `actor`")]
+    NoActor,
     /// The task cannot become active.
     #[error(transparent)]
     NoNextRun(#[from] NoNextRun),
@@ -50,7 +53,7 @@ pub enum Refusal {
 pub const CODES: &[(&str, &str)] = &[
     (
         "schedule.caller.unknown",
-        "The host does not know in which conversation a tool of the scheduler was called. Call it through an agent that is attached.",
+        "The host does not know in which conversation a tool of the scheduler was called, or who asks for a task. Call it through an agent that is attached.",
     ),
     (
         "schedule.claim",
@@ -107,7 +110,7 @@ impl Refusal {
             Self::Intent(_) => "schedule.intent",
             Self::Text => "schedule.task.text",
             Self::NotFound(_) => "schedule.task.not_found",
-            Self::NoCaller => "schedule.caller.unknown",
+            Self::NoCaller | Self::NoActor => "schedule.caller.unknown",
             Self::NoNextRun(_) => "schedule.next_run.none",
             Self::Inactive(_) => "schedule.task.inactive",
             Self::Credentials => "schedule.credentials",

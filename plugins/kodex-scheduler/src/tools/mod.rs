@@ -106,6 +106,7 @@ pub async fn call(
     };
     let input = request.payload;
     Ok(match request.name {
+        "schedule_create" if caller.actor.is_none() => return Err(Refusal::NoActor),
         "schedule_create" => {
             let wish: Create = read(input)?;
             shown(&desk.create(wish, caller.source.clone()).await?)

@@ -216,6 +216,13 @@ fn a_caller_without_a_usable_conversation_makes_no_task() {
         let answer = answer.expect_err("there is nowhere to answer to");
         assert!(answer.starts_with("schedule.input"), "{answer}");
     }
+    let mut nobody = caller("main", "ann", "c1");
+    nobody.actor = None;
+    let input = json!({"task": "x", "schedule": daily("09:00")});
+    let answer = world.tool(Some(&nobody), "schedule_create", input);
+    let answer = answer.expect_err("it would belong to nobody");
+    assert!(answer.starts_with("schedule.caller.unknown"), "{answer}");
+    assert!(world.tool(Some(&nobody), "schedule_list", json!({})).is_ok());
     let listed = world.people("scheduler.list", json!({})).expect("a list");
     assert_eq!(listed["tasks"], json!([]));
 }
