@@ -108,7 +108,11 @@ fn next(report: &mut Report, size: Size, programs: &Programs) -> Result<()> {
 fn compile(intent: &serde_json::Value) -> Result<Cadence> {
     let intent = Intent::read(intent).context("an intent")?;
     let from = FROM.parse().context("a moment")?;
-    intent.compile(from, &Terms::default()).context("a cadence")
+    let terms = Terms {
+        min_distance: jiff::SignedDuration::from_mins(1),
+        ..Terms::default()
+    };
+    intent.compile(from, &terms).context("a cadence")
 }
 
 /// Microseconds for each of so many occurrences, one after the other.

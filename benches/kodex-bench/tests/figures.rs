@@ -193,6 +193,53 @@ fn db() {
     check("db", &installed(), &on_both_engines(expected));
 }
 
+#[test]
+fn work() {
+    let expected = "
+        sqlite_add_1 | 1/s | ratio_peer>=1
+        sqlite_add_100 | 1/s | -
+        sqlite_work_1 | 1/s | ratio_peer>=3
+        sqlite_work_1_by_100 | 1/s | value>=100000 or ratio_limit<=2.58
+        sqlite_work_4 | 1/s | ratio_peer>=3
+        sqlite_work_4_by_100 | 1/s | value>=100000 or ratio_limit<=2.58
+        sqlite_work_16 | 1/s | ratio_peer>=3
+        sqlite_work_16_by_100 | 1/s | value>=100000 or ratio_limit<=2.58
+        sqlite_added_to_started_p50 | ms | value<=1
+        sqlite_added_to_started_p99 | ms | -
+        sqlite_work_with_history | us | ratio_limit<=1.05
+        sqlite_empty_claim_with_history | us | ratio_limit<=1.05
+        postgres_1 | 1/s | ratio_limit<=1.176
+        postgres_1_pg_boss | 1/s | -
+        postgres_1_procrastinate | 1/s | -
+        postgres_4 | 1/s | ratio_limit<=1.176
+        postgres_4_pg_boss | 1/s | -
+        postgres_4_procrastinate | 1/s | -
+        postgres_16 | 1/s | ratio_limit<=1.176
+        postgres_16_pg_boss | 1/s | -
+        postgres_16_procrastinate | 1/s | -
+        postgres_4_batched | 1/s | ratio_peer>=1 and value>=50000 or ratio_limit<=1.2
+        postgres_add | 1/s | ratio_peer>=1 and value>=90000 or ratio_limit<=1.33
+        postgres_started_p50 | ms | value<=1.5 or ratio_limit<=3
+        postgres_started_p99 | ms | value<=4 or ratio_limit<=3
+        postgres_history | 1/s | ratio_limit<=1.05";
+    check("work", &installed(), expected);
+    check("work", Path::new("none"), expected);
+}
+
+#[test]
+fn schedule() {
+    let expected = "
+        next_daily | us | ratio_peer>=1
+        next_weekdays | us | ratio_peer>=1
+        next_cron | us | ratio_peer>=1
+        sqlite_beat | ms | value<=60 and ratio_limit<=1.5
+        sqlite_backlog | ms | -
+        postgres_beat | ms | value<=250 and ratio_limit<=1.5
+        postgres_backlog | ms | -";
+    check("schedule", &installed(), expected);
+    check("schedule", Path::new("none"), expected);
+}
+
 /// The same cases again with the other engine's name.
 fn on_both_engines(sqlite: &str) -> String {
     format!("{sqlite}\n{}", sqlite.replace("sqlite_", "postgres_"))
@@ -243,7 +290,7 @@ fn the_benches_are_listed() {
     let output = bench(&["--list"], Path::new("none"));
     assert_eq!(
         String::from_utf8_lossy(&output.stdout),
-        "dispatch\nworker\ncold\nmemory\nmigrate\nstate\ndb\n"
+        "dispatch\nworker\ncold\nmemory\nmigrate\nstate\ndb\nwork\nschedule\n"
     );
     assert_eq!(bench(&["speed"], Path::new("none")).status.code(), Some(2));
 }

@@ -5,6 +5,10 @@ use serde::Serialize;
 /// The codes that this crate gives.
 pub const CODES: &[(&str, &str)] = &[
     (
+        "caller.invalid",
+        "What `--caller` says does not tell who calls. It is an object with `call_id` and `source`; the message says what is wrong.",
+    ),
+    (
         "check.path",
         "There is nothing at the path that should be checked. Correct the path.",
     ),
@@ -47,10 +51,6 @@ pub const CODES: &[(&str, &str)] = &[
     (
         "config.type",
         "A value of the configuration has the wrong type. Write it as the guide about configuration does.",
-    ),
-    (
-        "caller.invalid",
-        "What `--caller` says does not tell who calls. It is an object with `call_id` and `source`; the message says what is wrong.",
     ),
     (
         "config.unreadable",

@@ -27,7 +27,9 @@ pub enum Refusal {
     #[error("no conversation is known for this call, so there is nowhere to send answers to")]
     NoCaller,
     /// The host does not know the person.
-    #[error("nobody is known to ask for it, and a task belongs to somebody; the caller needs an `actor`")]
+    #[error(
+        "nobody is known to ask for it, and a task belongs to somebody; the caller needs an `actor`"
+    )]
     NoActor,
     /// The task cannot become active.
     #[error(transparent)]

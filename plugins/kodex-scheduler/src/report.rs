@@ -25,7 +25,7 @@ const N_ROWS: usize = 5;
 /// The database failed.
 pub async fn report(tables: &Tables<'_>, now_ms: Ms) -> Result<ReportReply, HostError> {
     let counts = tables.counts(now_ms).await?;
-    let listed = tables.listed(now_ms, N_ROWS).await?;
+    let listed = tables.listed(N_ROWS).await?;
     let mut names = BTreeMap::new();
     let of_runs: Vec<_> = listed
         .running

@@ -156,10 +156,12 @@ impl Run {
         }
     }
 
-    /// Whether the claim may be taken over.
+    /// Whether the claim may be taken over. One that is to be made only in a minute stems from a clock that
+    /// has gone back since; nobody waits until it is there again.
     #[must_use]
     pub fn is_stale(&self, now_ms: Ms) -> bool {
-        self.state == RunState::Pending && now_ms.saturating_sub(self.claimed_at_ms) >= STALE_MS
+        let age_ms = now_ms.saturating_sub(self.claimed_at_ms);
+        self.state == RunState::Pending && (age_ms >= STALE_MS || age_ms < -STALE_MS)
     }
 
     /// Takes over a claim that is too old. An occurrence that could not be started for a day ends.

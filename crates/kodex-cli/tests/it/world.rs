@@ -231,15 +231,15 @@ pub(crate) struct Watched {
 
 impl Watched {
     pub(crate) fn new(pid: &str) -> Self {
-        let pid = pid
-            .trim()
-            .parse()
-            .ok()
-            .and_then(Pid::from_raw)
-            .expect("a process id");
-        Self {
-            handle: pidfd_open(pid, PidfdFlags::empty()).expect("a process that is there"),
-        }
+        Self::find(pid).expect("a process that is there")
+    }
+
+    /// None when it has ended already.
+    pub(crate) fn find(pid: &str) -> Option<Self> {
+        let pid = pid.trim().parse().ok();
+        let pid = pid.and_then(Pid::from_raw).expect("a process id");
+        let handle = pidfd_open(pid, PidfdFlags::empty()).ok()?;
+        Some(Self { handle })
     }
 
     /// Whether it ends within a few seconds.

@@ -5,6 +5,7 @@ use kodex_plugin::{HostError, db::Db};
 
 use super::{Beat, claims::Claim};
 use crate::{
+    claim::Row,
     run::{Run, RunState, STALE_MS},
     store::{Change, Found, Kept, TRIES, Tables, contended, settle},
     task::{Overlap, Task, TaskStatus},
@@ -16,12 +17,7 @@ impl Beat<'_> {
         if limit == 0 {
             return Ok(Vec::new());
         }
-        let stale_ms = self.now_ms.saturating_sub(STALE_MS);
-        let open = self
-            .tables()
-            .open_runs(RunState::Pending, stale_ms, limit)
-            .await?;
-        if open.is_empty() {
+        if self.stale(&self.tables(), limit).await?.is_empty() {
             return Ok(Vec::new());
         }
         for _ in 0..TRIES {
@@ -34,11 +30,24 @@ impl Beat<'_> {
         Err(contended())
     }
 
+    /// Claims that are too old, and those of a clock that has gone back since.
+    async fn stale(&self, tables: &Tables<'_>, limit: usize) -> Result<Vec<Row>, HostError> {
+        let before_ms = self.now_ms.saturating_sub(STALE_MS);
+        let mut rows = tables
+            .open_runs(RunState::Pending, before_ms, limit)
+            .await?;
+        let after_ms = self.now_ms.saturating_add(STALE_MS);
+        let left = limit - rows.len();
+        if left > 0 {
+            rows.extend(tables.claims_to_come(after_ms, left).await?);
+        }
+        Ok(rows)
+    }
+
     async fn take_over_in(&self, db: &Db, limit: usize) -> Result<Option<Vec<Claim>>, HostError> {
         let tables = Tables(db);
         tables.take_turn().await?;
-        let stale_ms = self.now_ms.saturating_sub(STALE_MS);
-        let rows = tables.open_runs(RunState::Pending, stale_ms, limit).await?;
+        let rows = self.stale(&tables, limit).await?;
         let malformed: Vec<_> = rows
             .iter()
             .filter(|row| row.run.is_none())

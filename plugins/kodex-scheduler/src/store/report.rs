@@ -75,11 +75,11 @@ impl Tables<'_> {
     ///
     /// # Errors
     /// As every statement.
-    pub async fn listed(&self, now_ms: Ms, limit: usize) -> Result<Listed, HostError> {
+    pub async fn listed(&self, limit: usize) -> Result<Listed, HostError> {
         Ok(Listed {
             upcoming: self.due(Ms::MAX, limit).await?,
             blocked: self.by_status("blocked", limit).await?,
-            running: self.latest_open(now_ms, limit).await?,
+            running: self.latest_open(limit).await?,
         })
     }
 
@@ -97,10 +97,10 @@ impl Tables<'_> {
         Ok(found)
     }
 
-    async fn latest_open(&self, now_ms: Ms, limit: usize) -> Result<Vec<claim::Row>, HostError> {
+    async fn latest_open(&self, limit: usize) -> Result<Vec<claim::Row>, HostError> {
         let mut rows = Vec::new();
         for state in [RunState::Running, RunState::Pending] {
-            rows.extend(self.open_runs(state, now_ms, N_COMPARED).await?);
+            rows.extend(self.open_runs(state, Ms::MAX, N_COMPARED).await?);
         }
         let claimed = |row: &claim::Row| row.run.as_ref().map_or(0, |run| run.claimed_at_ms);
         rows.sort_by_key(|row| std::cmp::Reverse(claimed(row)));

@@ -202,6 +202,24 @@ impl Tables<'_> {
         Ok(rows.into_iter().map(|row| row.read().1).collect())
     }
 
+    /// Claims that were made later than a moment.
+    ///
+    /// # Errors
+    /// As every statement.
+    pub async fn claims_to_come(
+        &self,
+        after_ms: Ms,
+        limit: usize,
+    ) -> Result<Vec<claim::Row>, HostError> {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM runs WHERE status = 'pending' \
+             AND status IN ('pending', 'running') AND seen_at_ms > ? \
+             AND malformed_at_ms IS NULL ORDER BY seen_at_ms, id LIMIT ?"
+        );
+        let rows: Vec<Row> = self.0.query(&sql, json!([after_ms, limit])).await?.to()?;
+        Ok(rows.into_iter().map(|row| row.read().1).collect())
+    }
+
     /// The latest runs of a task.
     ///
     /// # Errors

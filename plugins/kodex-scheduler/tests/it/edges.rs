@@ -222,7 +222,11 @@ fn a_caller_without_a_usable_conversation_makes_no_task() {
     let answer = world.tool(Some(&nobody), "schedule_create", input);
     let answer = answer.expect_err("it would belong to nobody");
     assert!(answer.starts_with("schedule.caller.unknown"), "{answer}");
-    assert!(world.tool(Some(&nobody), "schedule_list", json!({})).is_ok());
+    assert!(
+        world
+            .tool(Some(&nobody), "schedule_list", json!({}))
+            .is_ok()
+    );
     let listed = world.people("scheduler.list", json!({})).expect("a list");
     assert_eq!(listed["tasks"], json!([]));
 }
@@ -240,4 +244,24 @@ fn credentials_are_for_sessions_alone() {
     world
         .tool(Some(&caller), "schedule_create", input)
         .expect("a task");
+}
+
+#[test]
+fn a_clock_that_goes_back_holds_nothing_up() {
+    let world = World::new();
+    let id = world.add(daily("09:00"), json!({}));
+    world.at("2026-01-05T09:00:00Z").beat();
+    world.end_all("completed", None);
+    world.at("2026-01-05T07:00:00Z").beat();
+    assert_eq!(world.shown(&id), "01-05T09:00 completed");
+
+    let world = World::new();
+    let id = world.add(daily("09:00"), json!({"catch_up": "one"}));
+    world.agents().refuses = Some(HostError::new("store.unreachable", "gone"));
+    world.at("2026-01-05T12:00:00Z").beat();
+    assert_eq!(world.shown(&id), "01-05T09:00 pending");
+    world.agents().refuses = None;
+    world.at("2026-01-05T10:00:00Z").beat();
+    world.later(301).beat();
+    assert_eq!(world.shown(&id), "01-05T09:00 running");
 }

@@ -224,14 +224,13 @@ impl Shared {
 
     async fn work(&self, batch: usize, until: Instant) -> Result<f64> {
         let mut n_done = 0.0;
-        while Instant::now() < until {
+        loop {
             let n = self.take(batch).await?;
-            if n == 0 {
-                break;
-            }
             n_done += n as f64;
+            if n == 0 || Instant::now() >= until {
+                return Ok(n_done);
+            }
         }
-        Ok(n_done)
     }
 
     /// Says when a job was taken, until nobody listens.

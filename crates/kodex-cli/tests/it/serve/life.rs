@@ -141,17 +141,19 @@ fn nothing_is_left_of_a_killed_process() {
         let node = Node::start(&world, "");
         // Five processes of the runner, a worker, a lifeline.
         let family = until("the whole family", || {
-            let family = descendants(node.pid());
-            (world.work().join("up").exists() && family.len() >= 7).then_some(family)
+            let is_up = world.work().join("up").exists();
+            // Some come and go at the start.
+            let watched = |pid: u32| Some((pid, Watched::find(&pid.to_string())?));
+            let family = descendants(node.pid()).into_iter().filter_map(watched);
+            let family: Vec<_> = family.collect();
+            (is_up && family.len() >= 7).then_some(family)
         });
         let of = |pid: &u32| fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        let lifeline = family.iter().find(|pid| of(pid).contains("--lifeline-of"));
-        let lifeline = i32::try_from(*lifeline.expect("a lifeline")).expect("a process id");
+        let mut pids = family.iter().map(|(pid, _)| *pid);
+        let lifeline = pids.find(|pid| of(pid).contains("--lifeline-of"));
+        let lifeline = i32::try_from(lifeline.expect("a lifeline")).expect("a process id");
         let lifeline = Pid::from_raw(lifeline).expect("a process id");
-        let family: Vec<Watched> = family
-            .iter()
-            .map(|pid| Watched::new(&pid.to_string()))
-            .collect();
+        let family: Vec<Watched> = family.into_iter().map(|(_, watched)| watched).collect();
         if !has_lifeline {
             // It must not see the end of the other one.
             kill_process(lifeline, Signal::STOP).expect("a signal");
