@@ -10,6 +10,7 @@ use std::{
 
 use kodex_plugin::{PluginName, wire::store::StepCounts};
 use kodex_store::{Step, Store, StoreError, journal::StepKind, state::Lease};
+use tokio::sync::oneshot;
 
 use super::{
     PluginUpgrade, StepReport, StepState, UpgradeError, UpgradeEvent, UpgradeOptions,
@@ -40,7 +41,7 @@ pub(super) async fn run(
     watch: Watch<'_>,
 ) -> Result<UpgradeReport, UpgradeError> {
     let owner = crate::load::own_name();
-    let lease = lock(shared, &*store, &owner, options, watch).await?;
+    let held = lock(shared, &store, &owner, options, watch).await?;
     let lost = AtomicBool::new(false);
     let work = async {
         let planned = plan::plan(&*store, current).await?;
@@ -69,7 +70,7 @@ pub(super) async fn run(
         Ok(report)
     };
     let renewing = async {
-        let mut lease = lease.clone();
+        let mut lease = held.lease.clone();
         loop {
             tokio::time::sleep(RENEW_EVERY).await;
             match store.state().renew(&owner, &lease, LEASE_MS).await {
@@ -88,28 +89,85 @@ pub(super) async fn run(
         result = work => result,
         () = renewing => unreachable!("renewing never ends"),
     };
-    // A lock that cannot be given back runs out by itself.
-    if let Err(error) = store.state().unlock(&owner, &lease).await {
+    held.release().await;
+    result
+}
+
+/// The lock while an upgrade has it. An upgrade that is given up gives it back, so that others need not wait
+/// until it runs out.
+struct Held {
+    shared: Arc<Shared>,
+    store: Arc<dyn Store>,
+    owner: PluginName,
+    lease: Lease,
+    is_given_back: bool,
+}
+
+impl Held {
+    async fn release(mut self) {
+        self.is_given_back = true;
+        give_back(&*self.store, &self.owner, &self.lease).await;
+    }
+
+    /// Takes the lock in a task of its own: whoever waits for it may go in the moment in which it is taken.
+    async fn take(
+        shared: &Arc<Shared>,
+        store: &Arc<dyn Store>,
+        owner: &PluginName,
+    ) -> Result<Self, StoreError> {
+        let (taken, is_taken) = oneshot::channel();
+        let (own, store, owner) = (shared.clone(), store.clone(), owner.clone());
+        shared.tasks.spawn(async move {
+            let held = store.state().lock(&owner, LOCK, LEASE_MS).await;
+            let held = held.map(|lease| Self {
+                shared: own,
+                store: store.clone(),
+                owner: owner.clone(),
+                lease,
+                is_given_back: false,
+            });
+            // Where nobody waits any more, it goes back at once.
+            drop(taken.send(held));
+        });
+        // The runtime shuts down.
+        is_taken.await.unwrap_or(Err(StoreError::Closed))
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if self.is_given_back {
+            return;
+        }
+        let (store, owner, lease) = (self.store.clone(), self.owner.clone(), self.lease.clone());
+        self.shared
+            .tasks
+            .spawn(async move { give_back(&*store, &owner, &lease).await });
+    }
+}
+
+/// A lock that cannot be given back runs out by itself.
+async fn give_back(store: &dyn Store, owner: &PluginName, lease: &Lease) {
+    if let Err(error) = store.state().unlock(owner, lease).await {
         tracing::warn!(
             code = error.code(),
             "giving the upgrade's lock back: {error}"
         );
     }
-    result
 }
 
 async fn lock(
-    shared: &Shared,
-    store: &dyn Store,
+    shared: &Arc<Shared>,
+    store: &Arc<dyn Store>,
     owner: &PluginName,
     options: &UpgradeOptions,
     watch: Watch<'_>,
-) -> Result<Lease, UpgradeError> {
+) -> Result<Held, UpgradeError> {
     let begun_at = shared.clock.now();
     let mut told = false;
     loop {
-        match store.state().lock(owner, LOCK, LEASE_MS).await {
-            Ok(lease) => return Ok(lease),
+        match Held::take(shared, store, owner).await {
+            Ok(held) => return Ok(held),
             Err(StoreError::Locked { .. }) => {}
             Err(error) => return Err(error.into()),
         }
