@@ -4,7 +4,11 @@
 //! A beat starts at most as many agent runs as one plugin may ask for at a time, so the figure of a whole
 //! backlog stands beside the figure of one beat.
 
-use std::{fmt::Write as _, sync::Arc, time::Instant};
+use std::{
+    fmt::Write as _,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, ensure};
 use kodex::{
@@ -266,6 +270,8 @@ async fn fill(store: &dyn Store, n_tasks: usize, n_due: usize) -> Result<()> {
     let plugin = PluginName::new(NAME)?;
     let tables = store.namespace(&plugin, Access::Write).await?;
     let bounds = Bounds {
+        // All of it is one transaction.
+        timeout: Duration::from_secs(300),
         text_bytes: 1 << 20,
         ..Bounds::default()
     };
