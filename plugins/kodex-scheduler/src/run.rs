@@ -161,7 +161,7 @@ impl Run {
     #[must_use]
     pub fn is_stale(&self, now_ms: Ms) -> bool {
         let age_ms = now_ms.saturating_sub(self.claimed_at_ms);
-        self.state == RunState::Pending && (age_ms >= STALE_MS || age_ms < -STALE_MS)
+        self.state == RunState::Pending && !(-STALE_MS..STALE_MS).contains(&age_ms)
     }
 
     /// Takes over a claim that is too old. An occurrence that could not be started for a day ends.
