@@ -78,14 +78,17 @@ class Queue:
         self.waits.clear()
         consumer = self.consumer(N_WAITING_WORKERS)
         consumer.start()
-        time.sleep(0.2)
-        for at in range(tasks):
+        # The first one is for the start of the workers.
+        for at in range(tasks + 1):
             self.stamp(time.time())
             until = time.monotonic() + PATIENCE
-            while len(self.waits) <= at and time.monotonic() < until:
+            # It has no other way to say that a task is done.
+            while len(self.waits) <= at:
+                if time.monotonic() >= until:
+                    raise RuntimeError(f"task {at} was not done")
                 time.sleep(0.005)
         stop(consumer)
-        return list(self.waits)
+        return self.waits[1:]
 
 
 def stop(consumer):

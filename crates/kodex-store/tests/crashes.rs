@@ -13,7 +13,7 @@ use kodex_plugin::PluginName;
 use kodex_store::{
     Access, Bounds, Engine, Statement, Store, journal,
     postgres::PgStore,
-    queue::{Claim, Claimed, End, Ending, JobState, NewJob, Priority, Recover, Renewed, Unique},
+    queue::{Claim, Claimed, End, Ending, JobState, NewJob, Recover, Renewed},
     sqlite::{SqliteOptions, SqliteStore},
     suite::{SuiteClock, database::Database},
 };
@@ -43,21 +43,7 @@ async fn add(store: &dyn Store, id: &str) -> Result<(), kodex_store::StoreError>
         plugin(),
         RawValue::from_string("{}".to_owned()).expect("is JSON"),
     );
-    let job = NewJob {
-        id,
-        queue: QUEUE,
-        plugin: &plugin,
-        name: "name",
-        lane: None,
-        unique_key: None,
-        unique: Unique::Keep,
-        priority: Priority::Normal,
-        payload: &payload,
-        delay_ms: 0,
-        due_at_ms: None,
-        max_age_ms: None,
-        max_attempts: 5,
-    };
+    let job = NewJob::new(id, QUEUE, &plugin, "name", &payload);
     store.queue().add(&[job]).await.map(drop)
 }
 

@@ -26,7 +26,7 @@ use kodex_store::{
     Queue, Store,
     queue::{
         Added, Claim, Claimed, Effect, End, Ending, Filter, Job, JobState, LogLine, LogStream,
-        NewJob, Priority, Recover, Unique,
+        NewJob, Recover,
     },
     sqlite::{SqliteOptions, SqliteStore, restore},
     suite::SuiteClock,
@@ -61,19 +61,8 @@ async fn open(folder: &Path) -> SqliteStore {
 
 fn job<'a>(id: &'a str, plugin: &'a PluginName, payload: &'a RawValue) -> NewJob<'a> {
     NewJob {
-        id,
-        queue: QUEUE,
-        plugin,
-        name: "name",
-        lane: None,
-        unique_key: None,
-        unique: Unique::Keep,
-        priority: Priority::Normal,
-        payload,
-        delay_ms: 0,
-        due_at_ms: None,
-        max_age_ms: None,
         max_attempts: 1_000,
+        ..NewJob::new(id, QUEUE, plugin, "name", payload)
     }
 }
 

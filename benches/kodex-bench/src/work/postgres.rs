@@ -11,7 +11,7 @@ use kodex::{
     store::{
         Store as _,
         postgres::{PgOptions, PgStore},
-        queue::{Claim, Claimed, End, Ending, NewJob, Priority, Unique},
+        queue::{Claim, Claimed, End, Ending, NewJob},
     },
 };
 use serde_json::value::RawValue;
@@ -160,19 +160,8 @@ async fn add(store: &PgStore, from: usize, n: usize) -> Result<()> {
             .map(|number| format!("{:020}", from + number))
             .collect();
         let job = |id| NewJob {
-            id,
-            queue: QUEUE,
-            plugin: &plugin,
-            name: "noop",
-            lane: None,
-            unique_key: None,
-            unique: Unique::Keep,
-            priority: Priority::Normal,
-            payload: &payload,
-            delay_ms: 0,
-            due_at_ms: None,
-            max_age_ms: None,
             max_attempts: 3,
+            ..NewJob::new(id, QUEUE, &plugin, "noop", &payload)
         };
         let jobs: Vec<NewJob<'_>> = ids.iter().map(|id| job(id)).collect();
         store.queue().add(&jobs).await?;

@@ -233,6 +233,50 @@ pub struct NewJob<'a> {
     pub max_attempts: u32,
 }
 
+impl<'a> NewJob<'a> {
+    /// A job that is due at once, hurries as others do, is in no lane, has no unique key, stays for ever and has
+    /// five attempts. What differs is set over it.
+    ///
+    /// ```
+    /// use kodex_plugin::PluginName;
+    /// use kodex_store::queue::{NewJob, Priority};
+    /// use serde_json::value::RawValue;
+    ///
+    /// let plugin = PluginName::new("mail")?;
+    /// let payload = RawValue::from_string(r#"{"to": "ann"}"#.to_owned())?;
+    /// let job = NewJob {
+    ///     priority: Priority::Urgent,
+    ///     ..NewJob::new("job_1", "job", &plugin, "send", &payload)
+    /// };
+    /// assert_eq!((job.delay_ms, job.max_attempts), (0, 5));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn new(
+        id: &'a str,
+        queue: &'a str,
+        plugin: &'a PluginName,
+        name: &'a str,
+        payload: &'a RawValue,
+    ) -> Self {
+        Self {
+            id,
+            queue,
+            plugin,
+            name,
+            lane: None,
+            unique_key: None,
+            unique: Unique::Keep,
+            priority: Priority::Normal,
+            payload,
+            delay_ms: 0,
+            due_at_ms: None,
+            max_age_ms: None,
+            max_attempts: 5,
+        }
+    }
+}
+
 /// What became of a [`NewJob`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Added {

@@ -12,8 +12,8 @@ use kodex_store::{
     Store,
     postgres::{PgOptions, PgStore},
     queue::{
-        Added, Claim, Claimed, Effect, End, Ending, JobState, LogLine, LogStream, NewJob, Priority,
-        Recover, Renewed, Unique,
+        Added, Claim, Claimed, Effect, End, Ending, JobState, LogLine, LogStream, NewJob, Recover,
+        Renewed, Unique,
     },
     suite::database::{Database, connect, name},
 };
@@ -31,19 +31,8 @@ fn raw(text: &str) -> Box<RawValue> {
 
 fn job<'a>(id: &'a str, plugin: &'a PluginName, payload: &'a RawValue) -> NewJob<'a> {
     NewJob {
-        id,
-        queue: "jobs",
-        plugin,
-        name: "work",
-        lane: None,
-        unique_key: None,
-        unique: Unique::Keep,
-        priority: Priority::Normal,
-        payload,
-        delay_ms: 0,
-        due_at_ms: None,
-        max_age_ms: None,
         max_attempts: 3,
+        ..NewJob::new(id, "jobs", plugin, "work", payload)
     }
 }
 

@@ -17,6 +17,7 @@ use kodex_plugin::{
     hook::{ContributionRequest, Origin, PromptContribute, PromptPart},
 };
 
+pub(crate) use render::CONTEXT;
 pub use turn::{Ask, Turn, TurnInput};
 
 use crate::{

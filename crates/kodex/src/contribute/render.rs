@@ -8,7 +8,9 @@ use kodex_plugin::hook::PromptPart;
 use super::{ContributedText, Contributions};
 
 /// The elements of the frame. Where a text would open or close one of them, its `<` is spelled out.
-const ELEMENTS: [&str; 3] = ["plugin-instructions", "plugin-context", "contribution"];
+const ELEMENTS: [&str; 3] = ["plugin-instructions", CONTEXT, "contribution"];
+/// The element around what plugins add beside the words of a user.
+pub(crate) const CONTEXT: &str = "plugin-context";
 
 impl Contributions {
     /// Whether no plugin has something to say.
@@ -29,10 +31,7 @@ impl Contributions {
                 "plugin-instructions",
                 "Added by plugins. What stands above goes before it.",
             ),
-            PromptPart::User => (
-                "plugin-context",
-                "Added by plugins. The user did not write it.",
-            ),
+            PromptPart::User => (CONTEXT, "Added by plugins. The user did not write it."),
         };
         let mut out = format!("<{element}>\n{about}\n");
         for ContributedText { id, plugin, text } in &self.texts {

@@ -15,7 +15,7 @@ use kodex_plugin::{
 use kodex_store::{
     Store, StoreError,
     door::{read, written},
-    queue::{Added, Cancelled, Effect, Job, JobState, NewJob, PAYLOAD_BYTES, Priority, Unique},
+    queue::{Added, Cancelled, Effect, Job, JobState, NewJob, PAYLOAD_BYTES, Priority},
 };
 use serde_json::value::RawValue;
 use tokio::time::Instant;
@@ -92,19 +92,10 @@ impl Desk {
         self.works.tickets.count_dispatch(&self.plugin, ticket)?;
         let settings = &self.works.settings;
         let job = NewJob {
-            id: &id,
-            queue: RUNS,
-            plugin: &self.plugin,
-            name: "agent",
             lane: Some(&lane),
-            unique_key: None,
-            unique: Unique::Keep,
-            priority: Priority::Normal,
-            payload: &payload,
-            delay_ms: 0,
-            due_at_ms: None,
             max_age_ms: Some(kodex_plugin::clock::millis(settings.run_age)),
             max_attempts: settings.attempts,
+            ..NewJob::new(&id, RUNS, &self.plugin, "agent", &payload)
         };
         self.add(&job).await
     }
@@ -143,23 +134,16 @@ impl Desk {
         let settings = &self.works.settings;
         let age = settings.job_age + std::time::Duration::from_millis(asked.delay_ms);
         let job = NewJob {
-            id: &id,
-            queue: JOBS,
-            plugin: &self.plugin,
-            name: &asked.name,
             lane: lane.as_deref(),
-            unique_key: None,
-            unique: Unique::Keep,
             priority: match asked.priority {
                 JobPriority::Urgent => Priority::Urgent,
                 JobPriority::Normal => Priority::Normal,
                 JobPriority::Low => Priority::Low,
             },
-            payload: &payload,
             delay_ms: asked.delay_ms,
-            due_at_ms: None,
             max_age_ms: Some(kodex_plugin::clock::millis(age)),
             max_attempts: asked.max_attempts.unwrap_or(settings.attempts),
+            ..NewJob::new(&id, JOBS, &self.plugin, &asked.name, &payload)
         };
         self.add(&job).await
     }

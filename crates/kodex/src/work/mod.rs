@@ -35,7 +35,7 @@ use std::{
 
 use kodex_store::{
     Store,
-    queue::{Added, NewJob, Priority, Unique},
+    queue::{Added, NewJob},
 };
 
 #[cfg(feature = "worker")]
@@ -165,19 +165,9 @@ impl Runtime {
             .iter()
             .zip(&ids)
             .map(|(plugin, id)| NewJob {
-                id,
-                queue: JOBS,
-                plugin,
-                name: session::COMPLETED,
-                lane: None,
-                unique_key: None,
-                unique: Unique::Keep,
-                priority: Priority::Normal,
-                payload: &payload,
-                delay_ms: 0,
-                due_at_ms: None,
                 max_age_ms: Some(kodex_plugin::clock::millis(settings.job_age)),
                 max_attempts: settings.attempts,
+                ..NewJob::new(id, JOBS, plugin, session::COMPLETED, &payload)
             })
             .collect();
         let mut n_added = 0;

@@ -6,6 +6,7 @@ use kodex_plugin::wire::work::{
 use serde::{Deserialize, Serialize};
 
 use super::{Works, runner::Pending};
+use crate::contribute;
 
 /// The name of the job that the end of a session triggers: plugins that want it have the hook
 /// `job.session.completed`.
@@ -95,17 +96,14 @@ fn clean_message(message: &mut SessionMessage) {
     message.text = clean_text(&text);
 }
 
-/// The blocks in which hosts wrap what the person did not write: other people's words, and what plugins add.
-const BLOCKS: [(&str, &str); 2] = [
-    ("<context", "</context>"),
-    ("<plugin-context", "</plugin-context>"),
-];
+/// The elements in which hosts wrap what the person did not write: other people's words, and what plugins add.
+const ELEMENTS: [&str; 2] = ["context", contribute::CONTEXT];
 
 /// Removes wrapped blocks, nested ones too, and lines that quote. A block that is not closed goes on to the end.
 fn without_quotes(text: &str) -> String {
     let mut out = text.to_owned();
-    for (open, close) in BLOCKS {
-        out = without_blocks(&out, open, close);
+    for element in ELEMENTS {
+        out = without_blocks(&out, &format!("<{element}"), &format!("</{element}>"));
     }
     let own = out
         .lines()

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use kodex::{Define, Json, Plugin, PluginError, Tool};
+use kodex::{
+    Define, Json, Plugin, PluginError, Tool,
+    contract::{tool::Caller, wire::work::Destination},
+};
 use serde_json::json;
 
 use crate::{json, runtime};
@@ -115,4 +118,40 @@ async fn at_most_five_issues_are_reported() {
         .await
         .unwrap_err();
     assert!(error.to_string().matches("; ").count() <= 4, "{error}");
+}
+
+#[tokio::test]
+async fn what_acts_for_a_conversation_is_there_for_a_caller_alone() {
+    let mut here = Tool::new("here", "Says where it is called.").expect("a name");
+    here.needs_caller = true;
+    let plain = Tool::new("plain", "Works anywhere.").expect("a name");
+    let plugin = Define::new("asks", "1.0.0", "Asks.")
+        .tool(here, |_| Ok(Json::from(json!("called"))))
+        .tool(plain, |_| Ok(Json::null()))
+        .build()
+        .expect("a plugin");
+    let runtime = runtime(vec![plugin]).await;
+    let caller = Caller {
+        call_id: "1".to_owned(),
+        source: Destination {
+            kind: "session".to_owned(),
+            address: "s-1".to_owned(),
+        },
+        visibility: Default::default(),
+        direct: false,
+        actor: None,
+    };
+    let names = |caller| {
+        let tools = runtime.tools_for(caller).into_iter();
+        tools.map(|(name, ..)| name).collect::<Vec<_>>()
+    };
+    assert_eq!(names(None), ["asks_plain"]);
+    assert_eq!(names(Some(&caller)), ["asks_here", "asks_plain"]);
+    let refused = runtime.call_tool("asks/here", &json("{}")).await;
+    let refused = refused.expect_err("nobody is known");
+    assert_eq!(refused.code(), "tool.caller.unknown");
+    let called = runtime
+        .call_tool_as("asks/here", &json("{}"), &caller)
+        .await;
+    assert_eq!(called.expect("called").text(), "\"called\"");
 }

@@ -13,7 +13,7 @@ use kodex_plugin::{
 };
 use kodex_store::{
     Access, Door, Store,
-    queue::{Added, JobState, NewJob, Priority, Unique},
+    queue::{Added, JobState, NewJob},
 };
 use kodex_testkit::HandClock;
 use serde_json::{Value, json, value::RawValue};
@@ -114,19 +114,9 @@ impl SimHost {
         let lane = asked.destination.address;
         let payload = RawValue::from_string(json!(key).to_string()).expect("is JSON");
         let job = NewJob {
-            id: &id,
-            queue: RUNS,
-            plugin: &self.plugin,
-            name: "agent",
             lane: Some(&lane),
-            unique_key: None,
-            unique: Unique::Keep,
-            priority: Priority::Normal,
-            payload: &payload,
-            delay_ms: 0,
-            due_at_ms: None,
-            max_age_ms: None,
             max_attempts: MAX_ATTEMPTS,
+            ..NewJob::new(&id, RUNS, &self.plugin, "agent", &payload)
         };
         let now_ms = self.clock.unix_ms();
         let added = self

@@ -14,7 +14,7 @@ use kodex::{
     PluginName, SystemClock,
     store::{
         Store,
-        queue::{Claim, End, Ending, N_TOGETHER, NewJob, Priority, Unique},
+        queue::{Claim, End, Ending, N_TOGETHER, NewJob},
         sqlite::{SqliteOptions, SqliteStore},
     },
 };
@@ -188,19 +188,8 @@ impl Shared {
 
     fn job<'a>(&'a self, id: &'a str) -> NewJob<'a> {
         NewJob {
-            id,
-            queue: QUEUE,
-            plugin: &self.plugin,
-            name: "bench",
-            lane: None,
-            unique_key: None,
-            unique: Unique::Keep,
-            priority: Priority::Normal,
-            payload: &self.payload,
-            delay_ms: 0,
-            due_at_ms: None,
-            max_age_ms: None,
             max_attempts: 3,
+            ..NewJob::new(id, QUEUE, &self.plugin, "bench", &self.payload)
         }
     }
 

@@ -8,8 +8,8 @@ use serde_json::value::RawValue;
 use crate::{
     Queue,
     queue::{
-        Added, Claim, Claimed, End, Ending, Job, JobLease, JobState, NewJob, Priority, Reason,
-        Recover, Recovered, Renewed, Unique,
+        Added, Claim, Claimed, End, Ending, Job, JobLease, JobState, NewJob, Reason, Recover,
+        Recovered, Renewed,
     },
     suite::given::{Given, raw, soon},
 };
@@ -53,19 +53,8 @@ impl Board {
     /// A usual job, due now.
     pub(super) fn job<'a>(&'a self, id: &'a str) -> NewJob<'a> {
         NewJob {
-            id,
-            queue: QUEUE,
-            plugin: &self.given.plugin,
-            name: "name",
-            lane: None,
-            unique_key: None,
-            unique: Unique::Keep,
-            priority: Priority::Normal,
-            payload: &self.payload,
-            delay_ms: 0,
-            due_at_ms: None,
-            max_age_ms: None,
             max_attempts: 3,
+            ..NewJob::new(id, QUEUE, &self.given.plugin, "name", &self.payload)
         }
     }
 

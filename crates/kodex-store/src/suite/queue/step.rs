@@ -217,19 +217,15 @@ async fn end(board: &Board, ends: &[(Which, How)], leases: &[JobLease]) -> Vec<b
 impl Wished {
     fn new_job<'a>(&'a self, payload: &'a serde_json::value::RawValue) -> NewJob<'a> {
         NewJob {
-            id: &self.id,
-            queue: &self.queue,
-            plugin: &self.plugin,
-            name: "name",
             lane: self.lane.as_deref(),
             unique_key: self.unique_key.as_deref(),
             unique: self.unique,
             priority: self.priority,
-            payload,
             delay_ms: self.delay_ms,
             due_at_ms: self.due_at_ms,
             max_age_ms: self.max_age_ms,
             max_attempts: self.max_attempts,
+            ..NewJob::new(&self.id, &self.queue, &self.plugin, "name", payload)
         }
     }
 }

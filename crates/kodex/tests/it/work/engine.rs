@@ -141,26 +141,15 @@ async fn answers_for_one_place_are_made_one_after_the_other() {
 #[tokio::test]
 async fn a_malformed_row_is_buried_and_the_others_run() {
     each(|store| async move {
-        use kodex::store::queue::{NewJob, Priority, Unique};
+        use kodex::store::queue::{NewJob, Priority};
         let (plugin, told) = asking("asks", wish("k"));
         let runner = Scripted::new([]);
         let runtime = built(builder(&store, vec![plugin]).runner(runner)).await;
         let name = kodex::PluginName::new("asks").expect("a name");
         let payload = serde_json::value::to_raw_value(&json!({"odd": true})).expect("JSON");
         let odd = NewJob {
-            id: "run_odd",
-            queue: "run",
-            plugin: &name,
-            name: "agent",
-            lane: None,
-            unique_key: None,
-            unique: Unique::Keep,
             priority: Priority::Urgent,
-            payload: &payload,
-            delay_ms: 0,
-            due_at_ms: None,
-            max_age_ms: None,
-            max_attempts: 5,
+            ..NewJob::new("run_odd", "run", &name, "agent", &payload)
         };
         store.queue().add(&[odd]).await.expect("added");
         pulse(&runtime).await;

@@ -166,27 +166,13 @@ async fn lost_runs_are_taken_back_before_plugins_are_asked_and_25_at_a_time() {
             }
         });
         let runtime = built(builder(&store, vec![looking.built()]).work(settings)).await;
-        use kodex::store::queue::{Claim, NewJob, Priority, Unique};
+        use kodex::store::queue::{Claim, NewJob};
         let name = kodex::PluginName::new("a").expect("a name");
         let payload = serde_json::value::to_raw_value(&json!({})).expect("JSON");
         let ids: Vec<_> = (0..30).map(|n| format!("run_{n:02}")).collect();
         let jobs: Vec<_> = ids
             .iter()
-            .map(|id| NewJob {
-                id,
-                queue: "run",
-                plugin: &name,
-                name: "agent",
-                lane: None,
-                unique_key: None,
-                unique: Unique::Keep,
-                priority: Priority::Normal,
-                payload: &payload,
-                delay_ms: 0,
-                due_at_ms: None,
-                max_age_ms: None,
-                max_attempts: 5,
-            })
+            .map(|id| NewJob::new(id, "run", &name, "agent", &payload))
             .collect();
         store.queue().add(&jobs).await.expect("added");
         let claim = Claim {

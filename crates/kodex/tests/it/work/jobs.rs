@@ -350,25 +350,14 @@ async fn a_job_that_is_not_registered_any_more_fails_its_attempts() {
 #[tokio::test]
 async fn a_stored_job_that_cannot_be_read_is_buried_at_once() {
     each(|store| async move {
-        use kodex::store::queue::{NewJob, Priority, Unique};
+        use kodex::store::queue::{NewJob, Priority};
         let (plugin, calls) = worker("works", 0);
         let runtime = built(builder(&store, vec![plugin])).await;
         let name = kodex::PluginName::new("works").expect("a name");
         let payload = serde_json::value::to_raw_value(&json!({"odd": true})).expect("JSON");
         let odd = NewJob {
-            id: "job_odd",
-            queue: "job",
-            plugin: &name,
-            name: "work",
-            lane: None,
-            unique_key: None,
-            unique: Unique::Keep,
             priority: Priority::Urgent,
-            payload: &payload,
-            delay_ms: 0,
-            due_at_ms: None,
-            max_age_ms: None,
-            max_attempts: 5,
+            ..NewJob::new("job_odd", "job", &name, "work", &payload)
         };
         store.queue().add(&[odd]).await.expect("added");
         let working = runtime.work().await.expect("works");
