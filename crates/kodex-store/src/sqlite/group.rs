@@ -85,18 +85,19 @@ impl<T: Send, F: FnMut(&Connection, i64) -> Outcome<T> + Send> Member for Ask<T,
 
 impl Group {
     /// Runs `work` in a transaction. It may be run again when another write of its group fails, and then
-    /// nothing of the first time is left.
+    /// nothing of the first time is left. What is known to be long is not begun here.
     pub(super) async fn call<T, F>(
         &self,
         file: &File,
         plugin: &PluginName,
+        is_long: bool,
         mut work: F,
     ) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnMut(&Connection, i64) -> Outcome<T> + Send + 'static,
     {
-        let is_free = !locked(&self.0).served;
+        let is_free = !is_long && !locked(&self.0).served;
         if is_free && let Some(done) = file.here.write(plugin, &mut work) {
             // What never waits would never let others have the thread.
             tokio::task::coop::consume_budget().await;

@@ -110,7 +110,7 @@ impl Values {
         F: FnMut(&Connection, i64) -> Outcome<T> + Send + 'static,
     {
         self.file.site.writable()?;
-        self.group.call(&self.file, plugin, work).await
+        self.group.call(&self.file, plugin, false, work).await
     }
 }
 

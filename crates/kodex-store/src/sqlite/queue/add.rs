@@ -1,6 +1,6 @@
 //! New jobs.
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Statement, params};
 
 use super::{Told, signed, told};
 use crate::{
@@ -68,9 +68,14 @@ impl Given {
         due_at_ms.max(self.due_at_ms.map_or(0, signed))
     }
 
-    fn add(&self, db: &Connection, now_ms: i64) -> rusqlite::Result<Added> {
+    fn add(
+        &self,
+        db: &Connection,
+        insert: &mut Statement<'_>,
+        now_ms: i64,
+    ) -> rusqlite::Result<Added> {
         let max_age_ms = self.max_age_ms.map(signed);
-        let n_added = db.prepare_cached(INSERT)?.execute(params![
+        let n_added = insert.execute(params![
             self.id,
             self.queue,
             self.plugin.as_str(),
@@ -146,8 +151,9 @@ impl Given {
 pub(super) fn all(db: &Connection, jobs: &[Given], now_ms: i64) -> Outcome<Told<Vec<Added>>> {
     let mut added = Vec::with_capacity(jobs.len());
     let mut hint = false;
+    let mut insert = db.prepare_cached(INSERT)?;
     for job in jobs {
-        added.push(job.add(db, now_ms)?);
+        added.push(job.add(db, &mut insert, now_ms)?);
         hint |= job.due(now_ms) <= now_ms;
     }
     told(added, hint)

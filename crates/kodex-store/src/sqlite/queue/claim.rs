@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, Statement, params};
 
 use super::{
     Told, quiet,
@@ -78,9 +78,10 @@ pub(super) fn take(db: &Connection, wish: &Wish, now_ms: i64) -> Outcome<Told<Ve
         choice.look(priority)?;
     }
     let mut claimed = Vec::with_capacity(choice.n_sound);
+    let mut statement = db.prepare_cached(TAKE)?;
     for (seq, job) in choice.chosen {
         match job {
-            Ok(job) => claimed.push(hold(db, wish, seq, job, now_ms)?),
+            Ok(job) => claimed.push(hold(&mut statement, wish, seq, job, now_ms)?),
             Err(problem) => bury(db, seq, &problem, now_ms)?,
         }
     }
@@ -88,15 +89,14 @@ pub(super) fn take(db: &Connection, wish: &Wish, now_ms: i64) -> Outcome<Told<Ve
 }
 
 fn hold(
-    db: &Connection,
+    take: &mut Statement<'_>,
     wish: &Wish,
     seq: i64,
     mut job: Job,
     now_ms: i64,
 ) -> rusqlite::Result<Claimed> {
     let until_ms = now_ms.saturating_add(signed(wish.lease_ms));
-    db.prepare_cached(TAKE)?
-        .execute(params![seq, wish.holder, until_ms, now_ms])?;
+    take.execute(params![seq, wish.holder, until_ms, now_ms])?;
     job.state = JobState::Running;
     job.attempt = job.attempt.saturating_add(1);
     job.token = job.token.saturating_add(1);

@@ -22,6 +22,11 @@ const HELD: &str = "SELECT seq, attempt, max_attempts, cancel, lane IS NOT NULL,
     WHERE id = ?1 AND token = ?2 AND state = 'running' AND until_ms > ?3";
 const FINISH: &str = "UPDATE jobs SET state = ?2, living = NULL, ended_at_ms = ?3, reason_code = ?4, reason = ?5,
     result = ?6, n_crashes = n_crashes + ?7, holder = NULL, until_ms = NULL, cancel = 0 WHERE seq = ?1";
+/// What most jobs come to, in one look: nobody waits for its lane, and nothing came out.
+const COMPLETE: &str =
+    "UPDATE jobs SET state = 'completed', living = NULL, ended_at_ms = ?3, reason_code = NULL,
+    reason = NULL, result = NULL, holder = NULL, until_ms = NULL, cancel = 0
+    WHERE id = ?1 AND token = ?2 AND state = 'running' AND until_ms > ?3 AND lane IS NULL";
 const RETRY: &str =
     "UPDATE jobs SET state = 'pending', due_at_ms = ?2, reason_code = ?3, reason = ?4,
     n_crashes = n_crashes + ?5, holder = NULL, until_ms = NULL WHERE seq = ?1";
@@ -121,6 +126,17 @@ impl Given {
         }
     }
 
+    fn is_plain(&self) -> bool {
+        matches!(
+            self.how,
+            How::Finish {
+                state: JobState::Completed,
+                result: None,
+                ..
+            }
+        )
+    }
+
     /// Ends one claim; whether there may be something to claim after it, none when it was not held.
     fn run(&self, db: &Connection, now_ms: i64) -> rusqlite::Result<Option<bool>> {
         let Some(held) = held(db, &self.lease, now_ms)? else {
@@ -172,6 +188,14 @@ impl Given {
             }
         }
     }
+}
+
+/// Whether it was held and in no lane; nothing happens otherwise.
+fn complete(db: &Connection, lease: &JobLease, now_ms: i64) -> rusqlite::Result<bool> {
+    let n_ended =
+        db.prepare_cached(COMPLETE)?
+            .execute(params![lease.id, signed(lease.token), now_ms])?;
+    Ok(n_ended == 1)
 }
 
 /// Refuses what is too large, in the name of whose job it is; where nobody holds it nobody is refused.
@@ -278,7 +302,13 @@ pub(super) fn all(db: &Connection, ends: &[Given], now_ms: i64) -> Outcome<Told<
     }
     let mut took_effect = Vec::with_capacity(ends.len());
     let mut hint = false;
+    let mut complete = db.prepare_cached(COMPLETE)?;
     for end in ends {
+        let (id, token) = (&end.lease.id, signed(end.lease.token));
+        if end.is_plain() && complete.execute(params![id, token, now_ms])? == 1 {
+            took_effect.push(true);
+            continue;
+        }
         let ended = end.run(db, now_ms)?;
         took_effect.push(ended.is_some());
         hint |= ended == Some(true);

@@ -1,21 +1,23 @@
 //! What people and the runtime ask about jobs without changing them.
 
 use kodex_plugin::PluginName;
-use rusqlite::{Connection, OptionalExtension, params, params_from_iter, types::Value};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
-    bounded,
     row::{COLUMNS, Cell, read},
     signed, unsigned,
 };
 use crate::{
     StoreError,
-    queue::{Count, Filter, Job, JobState, Priority},
+    queue::{Count, Filter, Job, JobState, N_TOGETHER, Priority},
     sqlite::open::Conn,
 };
 
 const N_LIVING: &str = "SELECT count(*) FROM
     (SELECT 1 FROM jobs WHERE living = 1 AND queue = ?1 AND plugin = ?2 LIMIT ?3)";
+const NEXT_OWNER: &str =
+    "SELECT queue, plugin FROM jobs INDEXED BY jobs_added WHERE (queue, plugin) > (?1, ?2)
+    ORDER BY queue, plugin LIMIT 1";
 const NEXT_DUE: &str = "SELECT min(due_at_ms) FROM jobs INDEXED BY jobs_pending
     WHERE state = 'pending' AND queue = ?1 AND rank = ?2 AND due_at_ms > ?3";
 const NEXT_END: &str = "SELECT min(until_ms) FROM jobs INDEXED BY jobs_running
@@ -52,7 +54,7 @@ pub(super) struct Wanted {
     plugin: Option<String>,
     states: Vec<JobState>,
     after: Option<(u64, String)>,
-    limit: i64,
+    limit: usize,
 }
 
 impl Wanted {
@@ -62,23 +64,39 @@ impl Wanted {
             plugin: filter.plugin.map(|plugin| plugin.as_str().to_owned()),
             states: filter.states.to_vec(),
             after: filter.after.map(|(at_ms, id)| (at_ms, id.to_owned())),
-            limit: bounded(filter.limit),
+            limit: filter.limit.min(N_TOGETHER),
         }
     }
 
-    fn sql(&self) -> (String, Vec<Value>) {
-        let mut sql = format!("SELECT {COLUMNS} FROM jobs WHERE 1");
-        let mut params = Vec::new();
-        let mut bind = |value: Value| {
-            params.push(value);
-            format!("?{}", params.len())
-        };
-        if let Some(queue) = &self.queue {
-            sql += &format!(" AND queue = {}", bind(queue.clone().into()));
+    /// The owners of jobs that this is about, each found with one look into the index.
+    fn owners(&self, db: &Connection) -> rusqlite::Result<Vec<(String, String)>> {
+        let mut statement = db.prepare_cached(NEXT_OWNER)?;
+        let mut owners = Vec::new();
+        let mut last = (String::new(), String::new());
+        while let Some(owner) = statement
+            .query_row(params![last.0, last.1], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })
+            .optional()?
+        {
+            last = owner;
+            let (queue, plugin) = (&last.0, &last.1);
+            if self.queue.as_ref().is_none_or(|wanted| wanted == queue)
+                && self.plugin.as_ref().is_none_or(|wanted| wanted == plugin)
+            {
+                owners.push(last.clone());
+            }
         }
-        if let Some(plugin) = &self.plugin {
-            sql += &format!(" AND plugin = {}", bind(plugin.clone().into()));
-        }
+        Ok(owners)
+    }
+
+    /// The jobs of one owner.
+    fn sql(&self) -> String {
+        let mut sql = format!(
+            "SELECT {COLUMNS} FROM jobs INDEXED BY jobs_added WHERE queue = ?1 AND plugin = ?2
+                 AND added_at_ms <= coalesce(?3, {}) AND (?3 IS NULL OR (added_at_ms, id) < (?3, ?4))",
+            i64::MAX
+        );
         if !self.states.is_empty() {
             let words: Vec<_> = self
                 .states
@@ -87,34 +105,38 @@ impl Wanted {
                 .collect();
             sql += &format!(" AND state IN ({})", words.join(", "));
         }
-        if let Some((at_ms, id)) = &self.after {
-            let (at_ms, id) = (bind(signed(*at_ms).into()), bind(id.clone().into()));
-            sql += &format!(" AND (added_at_ms, id) < ({at_ms}, {id})");
-        }
-        sql += " ORDER BY added_at_ms DESC, id DESC";
-        (sql, params)
+        sql + " ORDER BY added_at_ms DESC, id DESC"
     }
 }
 
 /// See [`crate::Queue::list`].
 pub(super) fn list(conn: &Conn, wanted: &Wanted) -> Result<Vec<Job>, StoreError> {
-    let (sql, params) = wanted.sql();
     conn.own(|db| {
-        let mut statement = db.prepare_cached(&sql)?;
-        let mut rows = statement.query(params_from_iter(params))?;
-        let limit = usize::try_from(wanted.limit).unwrap_or(0);
         let mut jobs = Vec::new();
-        while jobs.len() < limit
-            && let Some(row) = rows.next()?
-        {
-            match read(row) {
-                Ok(job) => jobs.push(job),
-                Err(problem) => {
-                    let seq: i64 = row.get(0)?;
-                    tracing::warn!(job = seq, column = problem.0, "a job cannot be read");
+        let mut statement = db.prepare_cached(&wanted.sql())?;
+        let after = wanted.after.as_ref();
+        let (at_ms, id) = (
+            after.map(|(at_ms, _)| signed(*at_ms)),
+            after.map(|(_, id)| id),
+        );
+        for (queue, plugin) in wanted.owners(db)? {
+            let mut rows = statement.query(params![queue, plugin, at_ms, id])?;
+            let n_before = jobs.len();
+            while jobs.len() - n_before < wanted.limit
+                && let Some(row) = rows.next()?
+            {
+                match read(row) {
+                    Ok(job) => jobs.push(job),
+                    Err(problem) => {
+                        let seq: i64 = row.get(0)?;
+                        tracing::warn!(job = seq, column = problem.0, "a job cannot be read");
+                    }
                 }
             }
         }
+        let newest = |job: &Job| std::cmp::Reverse((job.added_at_ms, job.id.clone()));
+        jobs.sort_by_cached_key(newest);
+        jobs.truncate(wanted.limit);
         Ok(jobs)
     })
 }

@@ -3,6 +3,12 @@
 //!
 //! `living` is 1 while a job is pending or running. It stands beside the state so that a claim, which
 //! changes only the state, leaves the indexes of living jobs alone.
+//!
+//! One index serves every list: whoever lists jobs goes through it for each plugin of each queue, of which there are
+//! few, and takes the newest of all of them.
+//!
+//! No constraint has `IN` with a long list: the engine makes a table of the list for every row that is written,
+//! which costs more than the row.
 
 use rusqlite::Connection;
 
@@ -13,8 +19,8 @@ pub(in super::super) const TABLES: &str = "
 CREATE TABLE jobs (
     seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, queue TEXT NOT NULL, plugin TEXT NOT NULL, name TEXT NOT NULL,
     lane TEXT, unique_key TEXT, rank INTEGER NOT NULL CHECK (rank BETWEEN 0 AND 2),
-    state TEXT NOT NULL
-        CHECK (state IN ('pending', 'running', 'blocked', 'completed', 'failed', 'dead', 'cancelled')),
+    state TEXT NOT NULL CHECK (state = 'completed' OR state = 'running' OR state = 'pending' OR state = 'failed'
+        OR state = 'dead' OR state = 'cancelled' OR state = 'blocked'),
     living INTEGER CHECK (living IS CASE WHEN state IN ('pending', 'running') THEN 1 END),
     added_at_ms INTEGER NOT NULL, due_at_ms INTEGER NOT NULL, expires_at_ms INTEGER, max_age_ms INTEGER,
     started_at_ms INTEGER, ended_at_ms INTEGER,
@@ -24,14 +30,13 @@ CREATE TABLE jobs (
     reason_code TEXT, reason TEXT, payload TEXT NOT NULL, checkpoint TEXT, result TEXT
 ) STRICT;
 CREATE INDEX jobs_pending ON jobs (queue, rank, due_at_ms, id) WHERE state = 'pending';
-CREATE INDEX jobs_living ON jobs (queue, plugin, rank, due_at_ms, id) WHERE living = 1;
+CREATE INDEX jobs_living ON jobs (queue, plugin) WHERE living = 1;
 CREATE INDEX jobs_running ON jobs (plugin, until_ms, queue) WHERE state = 'running';
 CREATE UNIQUE INDEX jobs_lane ON jobs (lane) WHERE state = 'running' AND lane IS NOT NULL;
 CREATE UNIQUE INDEX jobs_unique ON jobs (queue, plugin, unique_key) WHERE living = 1 AND unique_key IS NOT NULL;
 CREATE INDEX jobs_expiry ON jobs (expires_at_ms) WHERE expires_at_ms IS NOT NULL AND state IN ('pending', 'blocked');
 CREATE INDEX jobs_ended ON jobs (ended_at_ms, queue, plugin, state) WHERE ended_at_ms IS NOT NULL;
-CREATE INDEX jobs_of_queue ON jobs (queue, added_at_ms, id);
-CREATE INDEX jobs_of_plugin ON jobs (plugin, added_at_ms, id);
+CREATE INDEX jobs_added ON jobs (queue, plugin, added_at_ms);
 CREATE TABLE job_lines (
     job INTEGER NOT NULL, number INTEGER NOT NULL, at_ms INTEGER NOT NULL, stream TEXT NOT NULL, text TEXT NOT NULL,
     PRIMARY KEY (job, number)
