@@ -33,6 +33,8 @@ class Graphile {
     graphile.logger = new graphile.module.Logger(() => () => {});
     const common = { connectionString: url, schema: "graphile", logger: graphile.logger };
     graphile.pool = new (load("pg").Pool)({ connectionString: url, max: 24 });
+    graphile.pool.on("error", () => {});
+    graphile.pool.on("connect", (client) => client.on("error", () => {}));
     graphile.common = common;
     graphile.utils = await graphile.module.makeWorkerUtils(common);
     await graphile.utils.migrate();
