@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use kodex_plugin::PluginName;
 use rusqlite::{Connection, Statement, params};
 
 use super::{
@@ -14,6 +15,11 @@ use crate::{
     sqlite::group::Outcome,
 };
 
+/// What is due, and what decides whether it may be taken: all from the index.
+const WALK: &str = "SELECT seq, plugin, lane FROM jobs INDEXED BY jobs_pending
+    WHERE state = 'pending' AND queue = ?1 AND rank = ?2 AND due_at_ms <= ?3
+        AND (expires_at_ms IS NULL OR expires_at_ms > ?3)
+    ORDER BY due_at_ms, id";
 const LANE: &str = "SELECT 1 FROM jobs WHERE state = 'running' AND lane IS NOT NULL AND lane = ?1";
 const N_RUNNING: &str = "SELECT count(*) FROM jobs WHERE state = 'running' AND plugin = ?1";
 const TAKE: &str =
@@ -39,13 +45,13 @@ struct Choice<'a> {
     n_sound: usize,
     /// How many more of a capped plugin may run.
     left: HashMap<String, usize>,
-    /// Lanes in which one is running.
+    /// Lanes in which one is running or chosen.
     busy: HashSet<String>,
 }
 
 impl Wish {
     pub(super) fn new(claim: &Claim<'_>) -> Self {
-        let name = |plugin: &kodex_plugin::PluginName| plugin.as_str().to_owned();
+        let name = |plugin: &PluginName| plugin.as_str().to_owned();
         Self {
             queue: claim.queue.to_owned(),
             holder: claim.holder.to_owned(),
@@ -120,49 +126,48 @@ impl Choice<'_> {
             return Ok(());
         }
         let db = self.db;
-        let mut statement = db.prepare_cached(&format!(
-            "SELECT {COLUMNS} FROM jobs INDEXED BY jobs_pending
-             WHERE state = 'pending' AND queue = ?1 AND rank = ?2 AND due_at_ms <= ?3
-                 AND (expires_at_ms IS NULL OR expires_at_ms > ?3)
-             ORDER BY due_at_ms, id"
-        ))?;
-        let mut rows = statement.query(params![self.wish.queue, priority.rank(), self.now_ms])?;
+        let mut walk = db.prepare_cached(WALK)?;
+        let mut one = db.prepare_cached(&format!("SELECT {COLUMNS} FROM jobs WHERE seq = ?1"))?;
+        let mut rows = walk.query(params![self.wish.queue, priority.rank(), self.now_ms])?;
         while self.n_sound < self.wish.n
             && self.chosen.len() < N_TOGETHER
             && let Some(row) = rows.next()?
         {
-            let seq = row.get(0)?;
-            match read(row) {
-                Ok(job) => {
-                    if self.may(&job)? {
-                        self.n_sound += 1;
-                        self.chosen.push((seq, Ok(job)));
-                    }
-                }
-                Err(problem) => self.chosen.push((seq, Err(problem))),
+            let (plugin, lane) = (row.get_ref(1)?, row.get_ref(2)?);
+            if self.is_in_the_way(plugin.as_str()?, lane.as_str_or_null()?)? {
+                continue;
             }
+            let seq = row.get(0)?;
+            let job = one.query_row([seq], |row| Ok(read(row)))?;
+            if let Ok(job) = &job {
+                self.count(job);
+            }
+            self.chosen.push((seq, job));
         }
         Ok(())
     }
 
-    /// Whether nothing is in the way of a job. What says yes counts it.
-    fn may(&mut self, job: &Job) -> rusqlite::Result<bool> {
-        let plugin = job.plugin.as_str();
+    /// Whether something speaks against taking a job that can be read. What cannot is taken, to be buried.
+    fn is_in_the_way(&mut self, plugin: &str, lane: Option<&str>) -> rusqlite::Result<bool> {
         if let Some(plugins) = &self.wish.plugins
             && !plugins.contains(plugin)
         {
-            return Ok(false);
+            return Ok(PluginName::lenient(plugin).is_ok());
         }
-        let left = self.left(plugin)?;
-        if left == Some(0) || !self.enter(job.lane.as_deref())? {
-            return Ok(false);
-        }
-        if let Some(left) = left {
-            self.left.insert(plugin.to_owned(), left - 1);
-        }
-        Ok(true)
+        Ok(self.left(plugin)? == Some(0) || self.is_busy(lane)?)
     }
 
+    fn count(&mut self, job: &Job) {
+        self.n_sound += 1;
+        if let Some(left) = self.left.get_mut(job.plugin.as_str()) {
+            *left -= 1;
+        }
+        if let Some(lane) = &job.lane {
+            self.busy.insert(lane.clone());
+        }
+    }
+
+    /// How many more jobs of a plugin may run; none for any number.
     fn left(&mut self, plugin: &str) -> rusqlite::Result<Option<usize>> {
         let Some(cap) = self.wish.caps.get(plugin) else {
             return Ok(None);
@@ -180,12 +185,59 @@ impl Choice<'_> {
         Ok(Some(left))
     }
 
-    /// Whether a lane is free; from now on it is not.
-    fn enter(&mut self, lane: Option<&str>) -> rusqlite::Result<bool> {
-        let Some(lane) = lane else { return Ok(true) };
-        if !self.busy.insert(lane.to_owned()) {
-            return Ok(false);
+    /// Whether one of a lane is running or was chosen.
+    fn is_busy(&mut self, lane: Option<&str>) -> rusqlite::Result<bool> {
+        let Some(lane) = lane else { return Ok(false) };
+        if self.busy.contains(lane) {
+            return Ok(true);
         }
-        Ok(!self.db.prepare_cached(LANE)?.exists([lane])?)
+        let is_running = self.db.prepare_cached(LANE)?.exists([lane])?;
+        if is_running {
+            self.busy.insert(lane.to_owned());
+        }
+        Ok(is_running)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the engine does for a statement: operation, first and second operand.
+    fn steps(db: &Connection, sql: &str) -> Vec<(String, i64, i64)> {
+        let mut explain = db.prepare(&format!("EXPLAIN {sql}")).expect("compiles");
+        let steps = explain
+            .query_map(params![None::<i64>, None::<i64>, None::<i64>], |row| {
+                Ok((row.get(1)?, row.get(2)?, row.get(3)?))
+            })
+            .expect("explains");
+        steps.collect::<Result<_, _>>().expect("explains")
+    }
+
+    #[test]
+    fn what_is_in_the_way_is_passed_over_without_its_row() {
+        let db = Connection::open_in_memory().expect("opens");
+        db.execute_batch(super::super::TABLES)
+            .expect("makes tables");
+        let table: i64 = db
+            .query_row(
+                "SELECT rootpage FROM sqlite_schema WHERE name = 'jobs'",
+                [],
+                |row| row.get(0),
+            )
+            .expect("is there");
+        let check = |sql: &str, reads_rows: bool| {
+            let steps = steps(&db, sql);
+            let cursor = steps
+                .iter()
+                .find(|(word, _, root)| word == "OpenRead" && *root == table)
+                .map(|(_, cursor, _)| *cursor);
+            let reads = steps
+                .iter()
+                .any(|(word, at, _)| word == "Column" && Some(*at) == cursor);
+            assert_eq!(reads, reads_rows, "{sql}: {steps:?}");
+        };
+        check(WALK, false);
+        check(&WALK.replace("plugin, lane", "plugin, name"), true);
     }
 }

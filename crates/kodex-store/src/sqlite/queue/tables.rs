@@ -4,6 +4,9 @@
 //! `living` is 1 while a job is pending or running. It stands beside the state so that a claim, which
 //! changes only the state, leaves the indexes of living jobs alone.
 //!
+//! The index of what is pending says all that decides whether a job may be taken, so that those in the way, of a busy
+//! lane or of a plugin that is not here, are passed over without a look at their rows.
+//!
 //! One index serves every list: whoever lists jobs goes through it for each plugin of each queue, of which there are
 //! few, and takes the newest of all of them.
 //!
@@ -29,7 +32,8 @@ CREATE TABLE jobs (
     until_ms INTEGER, cancel INTEGER NOT NULL DEFAULT 0, holder TEXT,
     reason_code TEXT, reason TEXT, payload TEXT NOT NULL, checkpoint TEXT, result TEXT
 ) STRICT;
-CREATE INDEX jobs_pending ON jobs (queue, rank, due_at_ms, id) WHERE state = 'pending';
+CREATE INDEX jobs_pending ON jobs (queue, rank, due_at_ms, id, plugin, lane, expires_at_ms)
+    WHERE state = 'pending';
 CREATE INDEX jobs_living ON jobs (queue, plugin) WHERE living = 1;
 CREATE INDEX jobs_running ON jobs (plugin, until_ms, queue) WHERE state = 'running';
 CREATE UNIQUE INDEX jobs_lane ON jobs (lane) WHERE state = 'running' AND lane IS NOT NULL;
