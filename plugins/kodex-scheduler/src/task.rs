@@ -338,6 +338,10 @@ impl Task {
     /// what it was told; only the time of the last run is its own.
     pub fn finish(&mut self, run: &Run, now_ms: Ms) {
         self.last_run_at_ms = Some(now_ms);
+        // When it was deleted stays to be seen.
+        if self.status == TaskStatus::Deleted {
+            return;
+        }
         self.updated_at_ms = now_ms;
         if self.status != TaskStatus::Active {
             return;

@@ -98,14 +98,25 @@ pub(crate) fn check_all(world: &World, task: &Task, cadence: &Cadence, from_ms: 
             .count();
         let is_run = runs.contains(&at);
         let n_words = single + usize::from(is_run) + if is_run { 0 } else { many };
-        assert_eq!(n_words, 1, "{} of {task:?}: {told:?}", text(at));
+        assert_eq!(
+            n_words,
+            1,
+            "{} of {}: {told:?}",
+            text(at),
+            record::write(task)
+        );
     }
     for (first, last, n, _) in told.iter().filter(|row| row.2 > 1 && row.0 >= from_ms) {
         let own = runs
             .range(*first..=*last)
             .filter(|at| cadence.next_after(timestamp(**at - 1)) == Some(timestamp(**at)));
         let between = cadence.count_in(timestamp(first - 1), timestamp(*last));
-        assert_eq!(*n + own.count() as u64, between, "{task:?}: {told:?}");
+        assert_eq!(
+            *n + own.count() as u64,
+            between,
+            "{}: {told:?}",
+            record::write(task)
+        );
     }
     n
 }
