@@ -115,7 +115,7 @@ fn what_fails_after_the_answer_changes_no_exit_status() {
     let mut n_looks = 0;
     while jobs(&world)[0]["status"] != "completed" {
         n_looks += 1;
-        assert!(n_looks < 200, "{}", jobs(&world));
+        assert!(n_looks < 2_000, "{}", jobs(&world));
     }
     node.stop();
     assert!(world.read("learnt").starts_with("2 instruction wish s1\n"));
@@ -162,7 +162,7 @@ fn a_resident_runtime_does_the_jobs_of_a_session() {
     while world.read("learnt").lines().count() < 2 {
         let _ = jobs(&world);
         n_looks += 1;
-        assert!(n_looks < 200, "{}", jobs(&world));
+        assert!(n_looks < 2_000, "{}", jobs(&world));
     }
     let (_, answer, _) = complete(&world, &session("s1"), &[]);
     assert_eq!(answer["n_added"], 0);
