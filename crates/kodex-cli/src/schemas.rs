@@ -40,6 +40,10 @@ static FORMS: &[(&str, Write)] = &[
     ("cli/runs.logs.json", of::<Vec<kodex::WorkLine>>),
     ("cli/runs.show.json", of::<kodex::WorkItem>),
     ("cli/scaffold.json", of::<commands::scaffold::Made>),
+    (
+        "cli/sessions.complete.json",
+        of::<commands::sessions::Followed>,
+    ),
     ("cli/state.change.json", of::<commands::state::Changed>),
     ("cli/state.get.json", of::<commands::state::Value>),
     ("cli/state.list.json", of::<Vec<commands::state::Listed>>),

@@ -2,7 +2,7 @@
 
 use std::{os::unix::fs::DirBuilderExt, path::PathBuf, rc::Rc, sync::Arc};
 
-use kodex::{Builder, Python, Record, Runtime, Status, python, store::Store};
+use kodex::{Builder, Python, Record, Runtime, Status, WorkSettings, python, store::Store};
 
 use crate::{
     config::Ready,
@@ -45,6 +45,21 @@ impl Invocation {
                 tracing::warn!(event = "plugin_refused", source, "not loaded: {why}");
             }
         }
+        Ok(runtime)
+    }
+
+    /// Loads the plugins for a verb that executes jobs. Agent runs wait for whoever works for longer: one that
+    /// is begun and given back has cost what it has cost.
+    pub(crate) async fn open_for_jobs(&mut self) -> Result<Runtime, Problem> {
+        let ready = self.config()?;
+        let jobs_alone = WorkSettings {
+            n_runs: 0,
+            ..ready.work.settings.clone()
+        };
+        let builder = self.builder(&ready, false)?.one_shot().work(jobs_alone);
+        let builder = ready.plugin_dirs.iter().fold(builder, Builder::plugin_dir);
+        let runtime = self.build(builder).await?;
+        self.mention_refused(&runtime.ledger());
         Ok(runtime)
     }
 

@@ -78,7 +78,7 @@ pub use upgrade::{
     UpgradeOptions, UpgradeReport,
 };
 pub use work::{
-    AgentRunner, Deliver, DeliverError, FileDelivery, HeartbeatSettings, Pending, Pulse,
+    AgentRunner, Deliver, DeliverError, FileDelivery, Followers, HeartbeatSettings, Pending, Pulse,
     PulseOutcome, PulsePlugin, Run, RunEnd, RunLog, SessionRef, Sessions, WorkError, WorkFilter,
     WorkHealth, WorkItem, WorkKind, WorkLine, WorkList, WorkSettings, Working,
 };

@@ -7,6 +7,7 @@
 
 use crate::{
     moment::{HOUR, MINUTE, Ms, timestamp},
+    passed::Why,
     run::{Run, RunState, STALE_MS},
     task::{CatchUp, Overlap, Task, TaskStatus},
 };
@@ -128,6 +129,7 @@ fn due(task: &Task, now_ms: Ms) -> Option<(Task, Ms)> {
             .cadence
             .latest_in(timestamp(occurrence), timestamp(now_ms));
         if let Some(latest) = latest.map(|at| at.as_millisecond()) {
+            task.pass(occurrence, latest.saturating_sub(1), Why::Late, now_ms);
             task.next_run_at_ms = Some(latest);
             return Some((task, latest));
         }
@@ -143,7 +145,7 @@ fn at_occurrence(task: &Task, occurrence: Ms, rows: &[Row], now_ms: Ms) -> Optio
         .collect();
     let past = |malformed: Option<String>| {
         let mut task = task.clone();
-        task.consume(occurrence, now_ms);
+        task.consume(occurrence, now_ms, now_ms);
         Some(Decision::Past {
             task: Box::new(task),
             malformed,
@@ -184,11 +186,10 @@ fn look_again(run: &Run, now_ms: Ms) -> Ms {
 fn late(mut task: Task, occurrence: Ms, twin: Option<&str>, now_ms: Ms) -> Decision {
     let hours = now_ms.saturating_sub(occurrence) / HOUR;
     let mut reason = format!("skipped: {hours} hours late");
+    task.skip_late(occurrence, &reason, now_ms);
     if let Some(twin) = twin {
         reason = format!("paused: {twin} is the same task and older");
         task.pause(Some(reason.clone()), now_ms);
-    } else {
-        task.skip_late(occurrence, &reason, now_ms);
     }
     Decision::Late {
         run: Run::late(&task.id, occurrence, task.generation, &reason, now_ms),
@@ -218,7 +219,7 @@ impl Task {
     fn consume_beside(&mut self, occurrence_ms: Ms, now_ms: Ms) {
         if self.cadence.is_recurring() || self.run_now_at_ms == Some(occurrence_ms) {
             let updated_at_ms = self.updated_at_ms;
-            self.consume(occurrence_ms, now_ms);
+            self.consume(occurrence_ms, now_ms, now_ms);
             self.updated_at_ms = updated_at_ms;
         }
     }

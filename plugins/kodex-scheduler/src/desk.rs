@@ -3,6 +3,8 @@
 //! A model acts inside its conversation: its tasks answer there, and those of other conversations do not
 //! exist for it. People act on all tasks. Everything else is the same.
 
+use std::collections::BTreeMap;
+
 use kodex_plugin::{
     db::Db,
     wire::work::{Destination, Visibility},
@@ -13,8 +15,9 @@ use serde_json::{Value, json};
 use crate::{
     cadence::{self, Cadence, Intent, Terms},
     moment::{self, Ms, timestamp},
+    passed::Trace,
     refusal::Refusal,
-    store::{Found, Kept, TRIES, Tables, contended, settle},
+    store::{Found, Kept, TRIES, Tables, Tally, contended, settle},
     task::{CatchUp, Creator, Credentials, Overlap, TEXT_CHARS, Task, TaskStatus, digest},
 };
 
@@ -102,6 +105,24 @@ pub struct Page {
     pub n_malformed: usize,
 }
 
+/// How many occurrences of a task had no run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Passed {
+    /// Those that should have run and could not.
+    pub n_missed: i64,
+    /// Those that somebody wanted to be passed over.
+    pub n_skipped: i64,
+}
+
+impl Passed {
+    fn add(&mut self, tally: &Tally) {
+        match tally.outcome.as_str() {
+            "missed" => self.n_missed += tally.n,
+            _ => self.n_skipped += tally.n,
+        }
+    }
+}
+
 /// Tasks, for somebody.
 pub struct Desk<'d> {
     /// The plugin's tables.
@@ -165,11 +186,13 @@ impl Desk<'_> {
             run_now_at_ms: None,
             last_run_at_ms: None,
             blocked_at_ms: None,
+            untold_from_ms: None,
             generation: 0,
             catch_up: wish.catch_up.unwrap_or_default(),
             overlap: wish.overlap.unwrap_or_default(),
             credentials,
             zone_data: cadence::data_version().to_owned(),
+            trace: Trace::default(),
         })
     }
 
@@ -195,6 +218,19 @@ impl Desk<'_> {
             tasks,
             truncated,
         })
+    }
+
+    /// How many occurrences of tasks had no run, by task.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn passed(&self, tasks: &[Task]) -> Result<BTreeMap<String, Passed>, Refusal> {
+        let ids: Vec<_> = tasks.iter().map(|task| task.id.as_str()).collect();
+        let mut passed: BTreeMap<String, Passed> = BTreeMap::new();
+        for tally in Tables(self.db).tallies_of(&ids).await? {
+            passed.entry(tally.task_id.clone()).or_default().add(&tally);
+        }
+        Ok(passed)
     }
 
     /// One task.
@@ -382,4 +418,13 @@ pub fn compact(task: &Task) -> Value {
         "visibility": task.visibility,
         "credential_mode": task.credentials,
     })
+}
+
+/// The same with how many of its occurrences had no run.
+#[must_use]
+pub fn counted(mut shown: Value, passed: Option<&Passed>) -> Value {
+    let passed = passed.copied().unwrap_or_default();
+    shown["missed"] = json!(passed.n_missed);
+    shown["skipped"] = json!(passed.n_skipped);
+    shown
 }

@@ -6,6 +6,7 @@
 //! - [`cadence`]: what a caller means by a schedule, and what comes next. Pure.
 //! - [`task`], [`run`]: the records and the only ways in which they change. Pure.
 //! - [`claim`]: whether an occurrence may run now. Pure.
+//! - [`passed`]: what is said of occurrences that have no run. Pure.
 //! - [`store`]: rows in and out.
 //! - [`beat`]: the heartbeat, which ties these together.
 //! - [`tools`]: what models may do, each inside the conversation that calls.
@@ -14,7 +15,7 @@
 //!
 //! An occurrence is created once, by its key; it is claimed once for each claim's token; its agent run is
 //! asked for under the same key however often that takes, so there is one. Nothing that was accepted is
-//! lost unless the task's own policy passes it over.
+//! lost: an occurrence that has no run is told of in a row with its reason, and counted.
 //!
 //! ```
 //! use kodex_plugin::Plugin;
@@ -28,6 +29,7 @@ pub mod cadence;
 pub mod claim;
 pub mod desk;
 pub mod moment;
+pub mod passed;
 pub mod people;
 mod plugin;
 pub mod record;

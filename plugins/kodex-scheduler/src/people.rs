@@ -7,7 +7,7 @@
 //! |---|---|---|
 //! | `scheduler.add` | what the tool takes, `destination`, `visibility`, `call_id` | `task` |
 //! | `scheduler.list` | `after`: the last page's `after` | `tasks`, `truncated`, `after`, `malformed` |
-//! | `scheduler.show` | `task_id` | `task`, its latest `runs` |
+//! | `scheduler.show` | `task_id` | `task`, its latest `runs`, its latest occurrences `without_run`, and those counted by reason |
 //! | `scheduler.update` | what the tool takes | `task` |
 //! | `scheduler.pause`, `.resume`, `.delete`, `.run_now` | `task_id` | `task` |
 //! | `scheduler.next` | `task_id` or `schedule`, `count` up to 50 | `schedule` in words, `next`: moments |
@@ -22,11 +22,11 @@ use serde_json::{Value, json};
 
 use crate::{
     cadence::{Cadence, Intent},
-    desk::{ById, Create, Desk, Update, Wisher, compact},
+    desk::{ById, Create, Desk, Update, Wisher, compact, counted},
     moment::{self, Ms, timestamp},
     refusal::Refusal,
     settings::Settings,
-    store::Tables,
+    store::{PassedRow, Tables, Tally},
     task::Task,
     tools::read,
 };
@@ -46,6 +46,9 @@ pub const HOOKS: [&str; 9] = [
 
 /// Runs that are shown with a task.
 const N_RUNS: usize = 10;
+
+/// Occurrences without a run that are shown with a task.
+const N_PASSED: usize = 10;
 
 /// Moments that are shown of a schedule.
 const MOST_NEXT: usize = 50;
@@ -167,7 +170,9 @@ async fn list(desk: &Desk<'_>, wish: &List) -> Result<Value, Refusal> {
     let page = desk.list(after).await?;
     let last = page.tasks.last().filter(|_| page.truncated);
     let after = last.map(|task| json!({"created_at_ms": task.created_at_ms, "id": task.id}));
-    let tasks: Vec<_> = page.tasks.iter().map(full).collect();
+    let passed = desk.passed(&page.tasks).await?;
+    let shown = |task: &Task| counted(full(task), passed.get(&task.id));
+    let tasks: Vec<_> = page.tasks.iter().map(shown).collect();
     Ok(json!({
         "tasks": tasks,
         "truncated": page.truncated,
@@ -195,7 +200,27 @@ async fn show(desk: &Desk<'_>, wish: &ById) -> Result<Value, Refusal> {
             }),
         })
         .collect();
-    Ok(json!({"task": full(&task), "runs": runs}))
+    let tables = Tables(desk.db);
+    let tallies = tables.tallies_of(&[&task.id]).await?;
+    let tally =
+        |tally: &Tally| json!({"outcome": tally.outcome, "reason": tally.reason, "n": tally.n});
+    let tallies: Vec<_> = tallies.iter().map(tally).collect();
+    let passed = tables.passed_of(&task.id, N_PASSED).await?;
+    let passed: Vec<_> = passed.iter().map(without_run).collect();
+    let counts = desk.passed(std::slice::from_ref(&task)).await?;
+    let task = counted(full(&task), counts.get(&task.id));
+    Ok(json!({"task": task, "runs": runs, "without_run": passed, "without_run_counts": tallies}))
+}
+
+/// One occurrence that had no run, or several in a row.
+fn without_run(row: &PassedRow) -> Value {
+    json!({
+        "scheduled_for": moment::text(row.first_ms),
+        "until": (row.n > 1).then(|| moment::text(row.last_ms)),
+        "n": row.n,
+        "outcome": row.outcome,
+        "reason": row.reason,
+    })
 }
 
 async fn next(desk: &Desk<'_>, wish: Next) -> Result<Value, Refusal> {

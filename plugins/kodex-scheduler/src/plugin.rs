@@ -28,6 +28,10 @@ pub const MIGRATIONS: &[(&str, &str)] = &[
         "0002_tasks_from_state.sql",
         include_str!("../migrations/0002_tasks_from_state.sql"),
     ),
+    (
+        "0003_passed_over.sql",
+        include_str!("../migrations/0003_passed_over.sql"),
+    ),
 ];
 
 /// The plugin's name.

@@ -12,7 +12,7 @@ use crate::{
     claim,
     moment::{self, Ms},
     run::RunState,
-    store::{Counts, Found, Tables},
+    store::{Counts, Found, PassedRow, Tables, Tally},
     task::Task,
 };
 
@@ -32,7 +32,10 @@ pub async fn report(tables: &Tables<'_>, now_ms: Ms) -> Result<ReportReply, Host
         .iter()
         .filter_map(|row| Some(row.run.as_ref()?.task_id.as_str()))
         .collect();
-    for found in tables.tasks_of(&of_runs).await? {
+    let passed = tables.latest_passed(N_ROWS).await?;
+    let of_passed = passed.iter().map(|row| row.task_id.as_str());
+    let of_both: Vec<_> = of_runs.into_iter().chain(of_passed).collect();
+    for found in tables.tasks_of(&of_both).await? {
         if let Found::Task(kept) = found {
             names.insert(kept.task.id.clone(), author(&kept.task));
         }
@@ -40,7 +43,7 @@ pub async fn report(tables: &Tables<'_>, now_ms: Ms) -> Result<ReportReply, Host
     let running = listed.running.iter().map(|row| run_record(row, &names));
     Ok(ReportReply {
         title: Some("Scheduler".to_owned()),
-        metrics: metrics(counts),
+        metrics: metrics(counts, &tables.tallies().await?),
         record_sets: vec![
             set(
                 "Upcoming",
@@ -68,11 +71,25 @@ pub async fn report(tables: &Tables<'_>, now_ms: Ms) -> Result<ReportReply, Host
                 running.collect(),
                 "Nothing is running.",
             ),
+            set(
+                "Without a run",
+                &["task", "author", "from", "until", "number", "reason"],
+                passed
+                    .iter()
+                    .map(|row| passed_record(row, &names))
+                    .collect(),
+                "Every occurrence had its run.",
+            ),
         ],
     })
 }
 
-fn metrics(counts: Counts) -> Vec<ReportMetric> {
+fn metrics(counts: Counts, tallies: &[Tally]) -> Vec<ReportMetric> {
+    let of = |outcome: &str| -> i64 {
+        let own = tallies.iter().filter(|tally| tally.outcome == outcome);
+        own.map(|tally| tally.n).sum()
+    };
+    let (n_missed, n_skipped) = (of("missed"), of("skipped"));
     let metric = |label: &str, value: i64, tone: Tone| ReportMetric {
         label: label.to_owned(),
         value: value.to_string(),
@@ -98,6 +115,8 @@ fn metrics(counts: Counts) -> Vec<ReportMetric> {
             counts.malformed,
             if_any(counts.malformed, Tone::Danger),
         ),
+        metric("missed", n_missed, if_any(n_missed, Tone::Warning)),
+        metric("skipped", n_skipped, Tone::Neutral),
     ]
 }
 
@@ -170,6 +189,21 @@ fn run_record(row: &claim::Row, authors: &BTreeMap<String, String>) -> Record {
             ("author", author.unwrap_or_else(|| "unknown".to_owned())),
             ("scheduled for", moment::text(run.scheduled_for_ms)),
             ("status", status.to_owned()),
+        ],
+    )
+}
+
+fn passed_record(row: &PassedRow, authors: &BTreeMap<String, String>) -> Record {
+    let author = authors.get(&row.task_id).cloned();
+    record(
+        &format!("{}:{}", row.task_id, row.first_ms),
+        [
+            ("task", row.task_id.clone()),
+            ("author", author.unwrap_or_else(|| "unknown".to_owned())),
+            ("from", moment::text(row.first_ms)),
+            ("until", moment::text(row.last_ms)),
+            ("number", row.n.to_string()),
+            ("reason", format!("{}: {}", row.outcome, row.reason)),
         ],
     )
 }

@@ -2,6 +2,7 @@
 //!
 //! Every change of a task is one function here, so that tools, people and the heartbeat cannot disagree
 //! about what pausing or finishing means. All of them are pure: they take the moment and change a value.
+//! What a change leaves behind without a run stands in the task's [`Trace`], which is stored with it.
 //!
 //! | from | event | to |
 //! |---|---|---|
@@ -21,6 +22,7 @@ use sha2::{Digest, Sha256};
 use crate::{
     cadence::{self, Cadence},
     moment::{DAY, Ms, timestamp},
+    passed::{Back, Trace, Why},
     run::{Run, RunState},
 };
 
@@ -65,6 +67,9 @@ pub struct Task {
     /// The occurrence whose run was blocked, for one that is tried again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blocked_at_ms: Option<Ms>,
+    /// Where the occurrences begin of which nothing is said yet, while it is blocked and has no next run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub untold_from_ms: Option<Ms>,
     /// Rises each time that it leaves `blocked`, so that the blocked occurrence may run once more.
     pub generation: u32,
     /// What happens to occurrences that nobody was there for.
@@ -75,6 +80,9 @@ pub struct Task {
     pub credentials: Credentials,
     /// The release of the zone data that its next run was reckoned with.
     pub zone_data: String,
+    /// What changes since it was read say about occurrences.
+    #[serde(skip)]
+    pub trace: Trace,
 }
 
 /// Where a task is in its life.
@@ -226,7 +234,11 @@ impl Task {
         self.status = TaskStatus::Blocked;
         self.reason = Some(reason.to_owned());
         self.blocked_at_ms = Some(occurrence_ms);
-        self.next_run_at_ms = None;
+        let next = self.next_run_at_ms.take();
+        self.untold_from_ms = next.map(|next| match next == occurrence_ms {
+            true => next.saturating_add(1),
+            false => next,
+        });
         self.run_now_at_ms = None;
         self.updated_at_ms = now_ms;
     }
@@ -237,6 +249,7 @@ impl Task {
     /// # Errors
     /// There is no next run; the task needs a new schedule.
     pub fn resume(&mut self, now_ms: Ms) -> Result<(), NoNextRun> {
+        let before = self.cadence.clone();
         if let Some(cadence) = self.cadence.refreshed() {
             self.cadence = cadence;
         }
@@ -255,7 +268,11 @@ impl Task {
             });
             retried.or_else(future)
         };
-        self.activate_at(next.ok_or(NoNextRun)?, now_ms);
+        let next = next.ok_or(NoNextRun)?;
+        if before.is_recurring() {
+            self.leave_rest(&before, next, now_ms);
+        }
+        self.activate_at(next, now_ms);
         Ok(())
     }
 
@@ -265,7 +282,8 @@ impl Task {
     /// The cadence has no occurrence.
     pub fn reschedule(&mut self, cadence: Cadence, now_ms: Ms) -> Result<(), NoNextRun> {
         let next = cadence.next_after(timestamp(now_ms)).ok_or(NoNextRun)?;
-        self.cadence = cadence;
+        let before = std::mem::replace(&mut self.cadence, cadence);
+        self.leave_rest(&before, next.as_millisecond(), now_ms);
         self.run_now_at_ms = None;
         self.zone_data = cadence::data_version().to_owned();
         if self.status == TaskStatus::Paused {
@@ -284,12 +302,16 @@ impl Task {
         self.status = TaskStatus::Active;
         self.reason = None;
         self.blocked_at_ms = None;
+        self.untold_from_ms = None;
         self.next_run_at_ms = Some(next_ms);
         self.updated_at_ms = now_ms;
     }
 
     /// Ends it for good.
     pub fn delete(&mut self, now_ms: Ms) {
+        let cadence = self.cadence.clone();
+        self.leave_rest(&cadence, Ms::MAX, now_ms);
+        self.untold_from_ms = None;
         self.status = TaskStatus::Deleted;
         self.reason = None;
         self.next_run_at_ms = None;
@@ -316,6 +338,10 @@ impl Task {
     /// what it was told; only the time of the last run is its own.
     pub fn finish(&mut self, run: &Run, now_ms: Ms) {
         self.last_run_at_ms = Some(now_ms);
+        // When it was deleted stays to be seen.
+        if self.status == TaskStatus::Deleted {
+            return;
+        }
         self.updated_at_ms = now_ms;
         if self.status != TaskStatus::Active {
             return;
@@ -326,7 +352,9 @@ impl Task {
                 let reason = run.error.as_deref().unwrap_or("the run is blocked");
                 self.block(occurrence, reason, now_ms);
             }
-            _ if self.stands_at(occurrence) => self.consume(occurrence, now_ms),
+            _ if self.stands_at(occurrence) => {
+                self.consume(occurrence, run.claimed_at_ms, now_ms);
+            }
             _ => {}
         }
     }
@@ -338,24 +366,68 @@ impl Task {
             self.run_now_at_ms = None;
             return;
         }
-        self.consume(occurrence_ms, now_ms);
+        self.consume(occurrence_ms, now_ms, now_ms);
         if self.status == TaskStatus::Paused {
             self.reason = Some(reason.to_owned());
         }
     }
 
     /// Goes on behind an occurrence that has had its run. One of the cadence that was due already when a
-    /// run was asked for by hand has had that run.
-    pub fn consume(&mut self, occurrence_ms: Ms, now_ms: Ms) {
+    /// run was asked for by hand has had that run. Others that came due since the claim came due while the
+    /// run went on.
+    pub fn consume(&mut self, occurrence_ms: Ms, claimed_at_ms: Ms, now_ms: Ms) {
         if self.run_now_at_ms == Some(occurrence_ms) {
             self.run_now_at_ms = None;
         }
         if let Some(next) = self.next_run_at_ms.filter(|next| *next <= occurrence_ms) {
-            self.next_run_at_ms = self.following(next, now_ms);
+            let following = self.following(next, now_ms);
+            if next < occurrence_ms {
+                self.pass(next, next, Why::ByHand, now_ms);
+            }
+            let to_ms = following.map_or(now_ms, |following| following.saturating_sub(1));
+            let is_busy = self.catch_up != CatchUp::All;
+            let late_to_ms = if is_busy {
+                to_ms.min(claimed_at_ms)
+            } else {
+                to_ms
+            };
+            let behind = next.saturating_add(1);
+            self.pass(behind, late_to_ms, Why::Late, now_ms);
+            let busy_from_ms = behind.max(late_to_ms.saturating_add(1));
+            self.pass(busy_from_ms, to_ms, Why::Overlap, now_ms);
+            self.next_run_at_ms = following;
         }
         self.zone_data = cadence::data_version().to_owned();
         if self.attend_at_ms().is_none() && self.status == TaskStatus::Active {
             self.pause(None, now_ms);
+        }
+    }
+
+    /// Leaves occurrences of the cadence behind that have no run.
+    pub(crate) fn pass(&mut self, from_ms: Ms, to_ms: Ms, why: Why, now_ms: Ms) {
+        self.trace.pass(&self.cadence, from_ms, to_ms, why, now_ms);
+    }
+
+    /// Leaves everything behind of which nothing is said yet and which is over, before the task goes on at
+    /// another occurrence.
+    fn leave_rest(&mut self, cadence: &Cadence, next_ms: Ms, now_ms: Ms) {
+        let after_blocked = || self.blocked_at_ms.map(|at| at.saturating_add(1));
+        let untold_from_ms = self.next_run_at_ms.or(self.untold_from_ms);
+        let Some(from_ms) = untold_from_ms.or_else(after_blocked) else {
+            return;
+        };
+        let why = match self.status {
+            TaskStatus::Paused => Why::Paused,
+            TaskStatus::Blocked => Why::Blocked,
+            TaskStatus::Active if next_ms == Ms::MAX => Why::Deleted,
+            TaskStatus::Active | TaskStatus::Deleted => Why::Rescheduled,
+        };
+        self.trace.pass(cadence, from_ms, now_ms, why, now_ms);
+        if next_ms < from_ms {
+            self.trace.back = Some(Back {
+                cadence: cadence.clone(),
+                from_ms: next_ms,
+            });
         }
     }
 

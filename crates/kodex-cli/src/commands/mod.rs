@@ -20,6 +20,7 @@ pub(crate) mod runs;
 pub(crate) mod scaffold;
 pub(crate) mod schedule;
 pub(crate) mod serve;
+pub(crate) mod sessions;
 pub(crate) mod state;
 pub(crate) mod status;
 pub(crate) mod store;
@@ -46,6 +47,7 @@ pub(crate) const VERBS: &[Row] = &[
     row::<reload::Reload>(),
     row::<heartbeat::Heartbeat>(),
     row::<runs::Runs>(),
+    row::<sessions::Sessions>(),
     row::<scaffold::Scaffold>(),
     row::<completions::Completions>(),
     row::<man::Man>(),

@@ -47,7 +47,7 @@ enum What {
     },
     /// List tasks
     List,
-    /// Show a task and its latest runs
+    /// Show a task, its latest runs, and its times that passed without one
     Show {
         /// The task
         id: String,
@@ -535,8 +535,36 @@ async fn show(invocation: &mut Invocation, params: Value) -> Result<Exit, Proble
     if !runs.is_empty() {
         out.push('\n');
     }
+    without_run(&answer, &mut out);
     invocation.out = out;
     Ok(Exit::Fine)
+}
+
+/// Occurrences that had no run: how many for which reason, and the latest of them.
+fn without_run(answer: &Map<String, Value>, out: &mut String) {
+    let list = |name: &str| answer.get(name).and_then(Value::as_array).into_iter();
+    for (nth, count) in list("without_run_counts").flatten().enumerate() {
+        let begin = if nth == 0 { "\nwithout a run:" } else { "," };
+        let (outcome, reason) = (word(count, "outcome"), word(count, "reason"));
+        let _ = write!(
+            out,
+            "{begin} {} {outcome} ({})",
+            count["n"],
+            reason.replace('_', " ")
+        );
+    }
+    let mut rows = list("without_run").flatten().peekable();
+    if rows.peek().is_some() {
+        out.push('\n');
+    }
+    for row in rows {
+        let _ = write!(out, "{} ", word(row, "scheduled_for"));
+        if let Some(until) = row["until"].as_str() {
+            let _ = write!(out, "to {until}: {} ", row["n"]);
+        }
+        let reason = word(row, "reason").replace('_', " ");
+        let _ = writeln!(out, "{}  {reason}", word(row, "outcome"));
+    }
 }
 
 async fn next(invocation: &mut Invocation, params: Value) -> Result<Exit, Problem> {

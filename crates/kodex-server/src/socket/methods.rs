@@ -14,7 +14,7 @@ use super::{
     rpc::{Answer, bad_params, unknown_method},
     wire::{
         Answered, CallParams, CancelAnswer, DRAINING, EmitParams, IdParams, Like, ListParams,
-        LogsParams, NoParams, OTHER, Refusal,
+        LogsParams, NoParams, OTHER, Refusal, SessionParams,
     },
 };
 use crate::{outcome, resident::Resident};
@@ -32,6 +32,7 @@ pub(super) const NAMES: &[&str] = &[
     "runs/logs",
     "runs/cancel",
     "runs/retry",
+    "sessions/complete",
 ];
 /// The most runs or lines in one answer.
 const N_AT_ONCE: usize = 1_000;
@@ -91,6 +92,7 @@ async fn ask(resident: &Resident, method: &str, params: Json) -> Answer {
             resident.runtime.works().retry(&id).await.map_err(work)?;
             written(&NoParams {})
         }
+        "sessions/complete" => session(resident, read(method, &params)?).await,
         unknown => Err(unknown_method(unknown)),
     }
 }
@@ -138,6 +140,15 @@ async fn call(resident: &Resident, params: CallParams) -> Answer {
         .await;
     let failed = |error| with_refused(resident, tool(error));
     answered(resident, called.map_err(failed)?)
+}
+
+async fn session(resident: &Resident, params: SessionParams) -> Answer {
+    stays(resident)?;
+    is_like(resident, params.like.as_ref()).await?;
+    let followers = resident.runtime.session_ended(params.session).await;
+    let failed = |error| with_refused(resident, work(error));
+    let followers = written(&followers.map_err(failed)?);
+    answered(resident, Json::checked(followers?))
 }
 
 fn answered(resident: &Resident, answer: Json) -> Answer {

@@ -1,6 +1,9 @@
 //! What goes over the socket: params and answers of the methods, and how they fail.
 
-use kodex::{Json, Record, contract::tool::Caller};
+use kodex::{
+    Json, Record,
+    contract::{tool::Caller, wire::work::SessionProjection},
+};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
@@ -45,6 +48,17 @@ pub struct CallParams {
     /// Who calls and from where, for tools that act for a conversation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub caller: Option<Caller>,
+    /// See [`Like`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub like: Option<Like>,
+}
+
+/// Params of `sessions/complete`; the answer is [`kodex::Followers`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SessionParams {
+    /// The session that has ended.
+    pub session: SessionProjection,
     /// See [`Like`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub like: Option<Like>,

@@ -127,6 +127,7 @@ impl Desk {
         let payload = text(&JobPayload {
             params: asked.params,
             session: None,
+            kept: None,
         })?;
         let lane = asked
             .lane

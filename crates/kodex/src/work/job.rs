@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use kodex_plugin::{Failure, Json, PluginError, RequestKind, wire::work::JobCall};
+use kodex_plugin::{
+    Failure, Json, PluginError, RequestKind,
+    wire::work::{JobCall, SessionProjection},
+};
 use kodex_store::queue::{Claimed, Job, check_payload};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -25,6 +28,9 @@ pub(crate) struct JobPayload {
     /// The session whose end triggered it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) session: Option<SessionRef>,
+    /// What was said in it, where nobody keeps it for the job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) kept: Option<SessionProjection>,
 }
 
 pub(super) async fn execute(node: &Node, claimed: &Claimed) -> Over {
@@ -45,9 +51,10 @@ pub(super) async fn execute(node: &Node, claimed: &Claimed) -> Over {
             };
         }
     };
-    let session = match &payload.session {
-        None => None,
-        Some(session) => match super::session::load(works, session).await {
+    let session = match (payload.kept, &payload.session) {
+        (Some(kept), _) => Some(kept),
+        (None, None) => None,
+        (None, Some(session)) => match super::session::load(works, session).await {
             Ok(session) => Some(session),
             Err(error) => return again("job.session", error),
         },

@@ -33,6 +33,7 @@ use std::{
     },
 };
 
+use kodex_plugin::wire::work::SessionProjection;
 use kodex_store::{
     Store,
     queue::{Added, NewJob},
@@ -47,7 +48,7 @@ pub use self::{
     heartbeat::{HeartbeatSettings, Pulse, PulseOutcome, PulsePlugin},
     list::{WorkFilter, WorkItem, WorkKind, WorkLine, Works as WorkList},
     runner::{AgentRunner, Deliver, DeliverError, Pending, Run, RunEnd, RunLog},
-    session::{SessionRef, Sessions},
+    session::{Followers, SessionRef, Sessions},
     settings::WorkSettings,
 };
 use crate::Runtime;
@@ -127,6 +128,27 @@ impl Runtime {
     /// # Errors
     /// [`WorkError`] without a store, or when it fails; what was delivered stays delivered.
     pub async fn session_completed(&self, session: &SessionRef) -> Result<usize, WorkError> {
+        Ok(self.add_followers(session, None).await?.n_added)
+    }
+
+    /// The same for a host that keeps no sessions: what jobs may know of the session is stored with each of
+    /// them, cleaned, and is gone when they are.
+    ///
+    /// # Errors
+    /// [`WorkError`] without a store, for a session that has not ended, or when the store fails.
+    pub async fn session_ended(&self, session: SessionProjection) -> Result<Followers, WorkError> {
+        let reference = SessionRef {
+            conversation_id: session.conversation_id.clone(),
+            session_id: session.session_id.clone(),
+        };
+        self.add_followers(&reference, Some(session)).await
+    }
+
+    async fn add_followers(
+        &self,
+        session: &SessionRef,
+        brought: Option<SessionProjection>,
+    ) -> Result<Followers, WorkError> {
         let store = self.work_store()?;
         for (field, text) in [
             ("conversation_id", &session.conversation_id),
@@ -140,12 +162,6 @@ impl Runtime {
         let hook = format!("job.{}", session::COMPLETED);
         let route = self.current().catalog.route(&hook, &shared.guard)?;
         let key = format!("{}\0{}", session.conversation_id, session.session_id);
-        let payload = engine::raw(&job::JobPayload {
-            params: kodex_plugin::Json::of(session)
-                .map_err(|_| WorkError::Session { field: "id" })?,
-            session: Some(session.clone()),
-        });
-        let payload = payload.ok_or(WorkError::Session { field: "id" })?;
         let plugins: Vec<_> = job::named(&route)
             .map(|one| one.slot.name.clone())
             .collect();
@@ -153,13 +169,26 @@ impl Runtime {
             .iter()
             .map(|plugin| request::job_id(plugin, session::COMPLETED, &key))
             .collect();
-        if plugins.is_empty() {
-            return Ok(0);
-        }
         // Whoever says so too early is told, instead of every job.
-        session::load(&shared.works, session)
-            .await
-            .map_err(WorkError::Unfinished)?;
+        let kept = match brought {
+            Some(brought) => {
+                let sound = session::sound(brought, session).map_err(WorkError::Unfinished)?;
+                Some(session::fitting(sound))
+            }
+            None if plugins.is_empty() => None,
+            None => {
+                let loaded = session::load(&shared.works, session).await;
+                loaded.map_err(WorkError::Unfinished)?;
+                None
+            }
+        };
+        let payload = engine::raw(&job::JobPayload {
+            params: kodex_plugin::Json::of(session)
+                .map_err(|_| WorkError::Session { field: "id" })?,
+            session: Some(session.clone()),
+            kept,
+        });
+        let payload = payload.ok_or(WorkError::Session { field: "id" })?;
         let settings = &shared.works.settings;
         let jobs: Vec<_> = plugins
             .iter()
@@ -178,7 +207,7 @@ impl Runtime {
                 .filter(|added| **added == Added::Created)
                 .count();
         }
-        Ok(n_added)
+        Ok(Followers { ids, n_added })
     }
 
     pub(crate) fn work_store(&self) -> Result<Arc<dyn Store>, WorkError> {

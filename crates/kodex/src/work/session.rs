@@ -36,12 +36,30 @@ pub trait Sessions: Send + Sync + 'static {
     ) -> Pending<'a, Result<SessionProjection, String>>;
 }
 
+/// The jobs that follow a session.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Followers {
+    /// Their ids, those of the first time when it was said before.
+    pub ids: Vec<String>,
+    /// How many of them are new.
+    pub n_added: usize,
+}
+
 /// What a job may know of a session: the current turn, cleaned.
 pub(super) async fn load(works: &Works, session: &SessionRef) -> Result<SessionProjection, String> {
     let sessions = works.sessions.as_ref();
     let sessions =
         sessions.ok_or("this runtime was given no sessions; call `Builder::sessions`")?;
     let loaded = sessions.load(session).await?;
+    sound(loaded, session)
+}
+
+/// A session that has ended, cleaned.
+pub(super) fn sound(
+    loaded: SessionProjection,
+    session: &SessionRef,
+) -> Result<SessionProjection, String> {
     if loaded.conversation_id != session.conversation_id || loaded.session_id != session.session_id
     {
         return Err("the session that was loaded is another one".to_owned());
@@ -53,6 +71,33 @@ pub(super) async fn load(works: &Works, session: &SessionRef) -> Result<SessionP
         return Err("the session has no source".to_owned());
     }
     Ok(clean(loaded))
+}
+
+/// Longest texts, in characters, that are tried one after the other until a session fits into a job.
+const FITTING: &[usize] = &[TEXT_CHARS, 4_000, 1_000, 250, 50];
+/// What a job may hold, less what stands beside the session.
+const KEPT_BYTES: usize = kodex_store::queue::PAYLOAD_BYTES - (16 << 10);
+
+/// The same with texts as long as a job can keep them.
+pub(super) fn fitting(mut session: SessionProjection) -> SessionProjection {
+    for n_chars in FITTING {
+        let cut = |text: &mut String| {
+            if let Some((at, _)) = text.char_indices().nth(*n_chars) {
+                text.truncate(at);
+            }
+        };
+        session
+            .messages
+            .iter_mut()
+            .for_each(|one| cut(&mut one.text));
+        let texts = session.tools.iter_mut();
+        texts.filter_map(|tool| tool.text.as_mut()).for_each(cut);
+        let written = serde_json::to_string(&session);
+        if written.is_ok_and(|json| json.len() <= KEPT_BYTES) {
+            break;
+        }
+    }
+    session
 }
 
 /// Keeps what a plugin may see, and as much as is good for it.

@@ -150,6 +150,11 @@ impl Beat<'_> {
         tables: &Tables<'_>,
         mut writes: Writes,
     ) -> Result<Option<Vec<Claim>>, HostError> {
+        let runs: Vec<_> = writes.runs.iter().collect();
+        let inserted = tables.insert_runs(&runs).await?;
+        if inserted.len() < runs.len() {
+            return Ok(None);
+        }
         let saved: Vec<_> = writes.saved.iter().map(|(kept, at)| (kept, *at)).collect();
         let put_off: Vec<_> = writes
             .put_off
@@ -159,11 +164,6 @@ impl Beat<'_> {
         let n_written =
             tables.save_tasks(&saved).await?.len() + tables.put_off(&put_off).await?.len();
         if n_written < saved.len() + put_off.len() {
-            return Ok(None);
-        }
-        let runs: Vec<_> = writes.runs.iter().collect();
-        let inserted = tables.insert_runs(&runs).await?;
-        if inserted.len() < runs.len() {
             return Ok(None);
         }
         let changed = tables.change_runs(&writes.changes, self.now_ms).await?;

@@ -19,7 +19,7 @@ use crate::{moment::Ms, settings::Settings, store::Tables};
 
 pub use request::request;
 
-/// Runs that are forgotten in one beat.
+/// Runs, and rows of what had none, that are forgotten in one beat.
 const N_FORGOTTEN: usize = 200;
 
 /// One heartbeat.
@@ -65,6 +65,7 @@ impl Beat<'_> {
         let n_started = self.start(claims).await?;
         let before = self.now_ms.saturating_sub(self.settings.kept_ms);
         self.tables().forget_runs(before, N_FORGOTTEN).await?;
+        self.tables().forget_passed(before, N_FORGOTTEN).await?;
         Ok(Done {
             n_applied,
             n_claimed,

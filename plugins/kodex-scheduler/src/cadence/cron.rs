@@ -9,7 +9,10 @@ use croner::{
 };
 use jiff::civil::DateTime;
 
-use super::error::{IntentError, Rule};
+use super::{
+    count::Times,
+    error::{IntentError, Rule},
+};
 
 /// Longer texts are lists that a person would not write by hand.
 const MOST_CHARS: usize = 200;
@@ -94,6 +97,21 @@ impl Cron {
     #[must_use]
     pub fn is_wild(&self) -> bool {
         self.is_wild
+    }
+
+    /// Whether every day is one of its days.
+    pub(super) fn is_daily(&self) -> bool {
+        let mut days = self.expression.split(' ').skip(2);
+        days.all(|field| field == "*")
+    }
+
+    /// The times of day, the same on each of its days.
+    pub(super) fn times(&self) -> Times {
+        let pattern = &self.parsed.pattern;
+        Times {
+            hours: pattern.hours.values(),
+            minutes: pattern.minutes.values(),
+        }
     }
 
     /// The first local time of the rule that is not before this one.

@@ -31,4 +31,17 @@ impl Interval {
         let ahead = passed.checked_add(1)?.checked_mul(self.every_ms)?;
         Timestamp::from_millisecond(self.anchor_ms.checked_add(ahead)?).ok()
     }
+
+    /// How many occurrences there are after one moment and not after another.
+    #[must_use]
+    pub fn count_in(&self, after: Timestamp, until: Timestamp) -> u64 {
+        let n_until = |at: Timestamp| {
+            let passed = i128::from(at.as_millisecond()) - i128::from(self.anchor_ms);
+            match passed {
+                0.. => passed / i128::from(self.every_ms.max(1)) + 1,
+                _ => 0,
+            }
+        };
+        u64::try_from(n_until(until) - n_until(after)).unwrap_or(0)
+    }
 }

@@ -13,6 +13,7 @@
 //! | interval | a span of real time from an anchor; clock changes do not matter |
 
 mod calendar;
+mod count;
 mod cron;
 mod describe;
 mod error;

@@ -93,6 +93,53 @@ pub(super) fn next(
     }
 }
 
+/// How many local times of a rule there are from one on, without another.
+pub(super) type CountLocal<'r> = &'r dyn Fn(DateTime, DateTime) -> u64;
+
+/// How many occurrences [`next`] would find one after the other, after one moment and not after another.
+pub(super) fn count(
+    rule: Local<'_>,
+    count_local: CountLocal<'_>,
+    zone: &Zone,
+    changes: Changes,
+    after: Timestamp,
+    until: Timestamp,
+) -> u64 {
+    let (Some(begin), Some(beyond)) = (next_second(after), next_second(until)) else {
+        return 0;
+    };
+    let mut stretch = Stretch::around(zone, after);
+    let mut from = stretch.local(begin);
+    if let (Fold::First, Some(shown)) = (changes.fold, stretch.shown) {
+        from = from.max(shown);
+    }
+    let mut n = 0_u64;
+    loop {
+        let end = stretch.end.filter(|end| *end < beyond);
+        let to = stretch.local(end.unwrap_or(beyond));
+        if from < to {
+            n = n.saturating_add(count_local(from, to));
+        }
+        let Some(end) = end else {
+            return n;
+        };
+        stretch = Stretch::around(zone, end);
+        let begins = stretch.local(end);
+        let is_shifted = changes.gap == Gap::Shift
+            && changes.fold == Fold::First
+            && rule(from.max(to)).is_some_and(|local| local < begins);
+        from = match changes.fold {
+            // One that was shifted to the end of a gap stands for one that is there anyway.
+            Fold::First if is_shifted => {
+                n = n.saturating_add(1);
+                begins.saturating_add(SignedDuration::from_secs(1))
+            }
+            Fold::First => begins.max(to),
+            Fold::Both => begins,
+        };
+    }
+}
+
 /// A span of time in which the offset from UTC stays the same.
 struct Stretch {
     offset: Offset,

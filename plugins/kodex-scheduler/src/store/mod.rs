@@ -5,6 +5,7 @@
 //! kind of lock that only one engine has. Records that do not read stay as they are.
 
 mod batch;
+mod passed;
 mod report;
 mod runs;
 mod tasks;
@@ -15,6 +16,7 @@ use kodex_plugin::{
 };
 use serde_json::json;
 
+pub use passed::{PassedRow, Tally};
 pub use report::{Counts, Listed};
 pub use tasks::{Found, Kept};
 

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::{Batch, CHUNK, Tables, marks};
 use crate::{
     moment::Ms,
+    passed::Trace,
     record::{self, Malformed},
     task::Task,
 };
@@ -160,7 +161,8 @@ impl Tables<'_> {
     }
 
     /// Changes tasks that nobody else has changed since they were read; gives the ids of those that it
-    /// changed. Each comes with when to look at it next.
+    /// changed. Each comes with when to look at it next. What a change says about occurrences is stored with
+    /// it, so it belongs into a transaction, behind the runs that belong to it.
     ///
     /// # Errors
     /// As every statement.
@@ -198,6 +200,14 @@ impl Tables<'_> {
                 batch.with()
             );
             saved.extend(self.ids(&sql, batch.params()).await?);
+        }
+        let traced: Vec<_> = tasks
+            .iter()
+            .map(|(kept, _)| &kept.task)
+            .filter(|task| task.trace != Trace::default() && saved.contains(&task.id))
+            .collect();
+        if !traced.is_empty() {
+            self.note(&traced).await?;
         }
         Ok(saved)
     }

@@ -11,12 +11,12 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::{
-    desk::{ById, Create, Desk, Update, Wisher, compact},
+    desk::{ById, Create, Desk, Update, Wisher, compact, counted},
     moment::Ms,
     people::check_place,
     refusal::Refusal,
     settings::Settings,
-    task::Creator,
+    task::{Creator, Task},
 };
 
 /// The tools, for the manifest.
@@ -57,7 +57,8 @@ pub fn tools() -> Result<Vec<Tool>, NameError> {
         )?,
         tool(
             "schedule_list",
-            "Lists the scheduled tasks of this conversation.",
+            "Lists the scheduled tasks of this conversation, each with how many of its times passed without a \
+             run: missed ones, and ones skipped because somebody wanted it so.",
             schema::empty(),
             reads,
         )?,
@@ -113,7 +114,9 @@ pub async fn call(
         }
         "schedule_list" => {
             let page = desk.list(None).await?;
-            let tasks: Vec<_> = page.tasks.iter().map(compact).collect();
+            let passed = desk.passed(&page.tasks).await?;
+            let shown = |task: &Task| counted(compact(task), passed.get(&task.id));
+            let tasks: Vec<_> = page.tasks.iter().map(shown).collect();
             json!({"tasks": tasks, "truncated": page.truncated})
         }
         "schedule_update" => shown(&desk.update(read::<Update>(input)?).await?),
@@ -123,7 +126,7 @@ pub async fn call(
     })
 }
 
-fn shown(task: &crate::task::Task) -> Value {
+fn shown(task: &Task) -> Value {
     json!({"ok": true, "task": compact(task)})
 }
 

@@ -6,6 +6,7 @@ mod edges;
 mod faults;
 mod many;
 mod model;
+mod passed;
 mod people;
 mod report;
 mod stand;

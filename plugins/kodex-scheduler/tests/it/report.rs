@@ -49,6 +49,8 @@ fn a_report_counts_and_lists_without_saying_what_tasks_say() {
             ("due now", "0", Some(Tone::Neutral)),
             ("running", "1", Some(Tone::Warning)),
             ("malformed", "1", Some(Tone::Danger)),
+            ("missed", "0", Some(Tone::Neutral)),
+            ("skipped", "0", Some(Tone::Neutral)),
         ]
     );
     let sets: Vec<_> = report
@@ -56,7 +58,15 @@ fn a_report_counts_and_lists_without_saying_what_tasks_say() {
         .iter()
         .map(|set| (set.title.as_str(), set.records.len()))
         .collect();
-    assert_eq!(sets, [("Upcoming", 5), ("Blocked", 1), ("Running", 1)]);
+    assert_eq!(
+        sets,
+        [
+            ("Upcoming", 5),
+            ("Blocked", 1),
+            ("Running", 1),
+            ("Without a run", 0)
+        ]
+    );
     assert_eq!(
         report.record_sets[1].records[0].id.as_deref(),
         Some(&*blocked)

@@ -12,6 +12,8 @@ mod faults;
 mod many;
 #[path = "../it/model.rs"]
 mod model;
+#[path = "../it/passed.rs"]
+mod passed;
 #[path = "../it/people.rs"]
 mod people;
 #[path = "../it/report.rs"]

@@ -46,6 +46,8 @@ pub(crate) struct Seen {
     pub(crate) n_dispatched: usize,
     pub(crate) n_occurrences: usize,
     pub(crate) n_accounted: usize,
+    /// Occurrences that were passed over.
+    pub(crate) n_passed: usize,
 }
 
 impl Seen {
@@ -58,6 +60,7 @@ impl Seen {
         self.n_dispatched += other.n_dispatched;
         self.n_occurrences += other.n_occurrences;
         self.n_accounted += other.n_accounted;
+        self.n_passed += other.n_passed;
     }
 }
 

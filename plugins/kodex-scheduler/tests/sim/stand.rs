@@ -80,7 +80,7 @@ impl Stand {
 
     /// Back to the beginning: no task, no run, no job.
     pub(crate) async fn wipe(&self) {
-        for table in ["runs", "tasks", "facts"] {
+        for table in ["runs", "tasks", "facts", "passed", "tallies"] {
             self.sql(&format!("DELETE FROM {table}"), []).await;
         }
         let queue = self.stores[0].queue();

@@ -29,8 +29,9 @@ struct Known {
     step_ms: Ms,
     /// The first occurrence, from which the others follow by adding.
     first_ms: Ms,
-    is_all: bool,
-    /// Somebody changed it, so that its occurrences are not simply one after the other.
+    /// Somebody gave it another schedule, so that its occurrences are not simply one after the other.
+    is_rescheduled: bool,
+    /// Somebody stopped it or let it go on, so that a request may have come from a node whose clock is wrong.
     is_touched: bool,
 }
 
@@ -128,6 +129,7 @@ impl Sim<'_> {
                 return Ok(());
             }
             self.tasks.known[at].is_touched = true;
+            self.tasks.known[at].is_rescheduled |= hook == "scheduler.update";
         }
         let mut payload = json!({"task_id": id});
         if hook == "scheduler.update" {
@@ -161,7 +163,7 @@ impl Sim<'_> {
             id,
             step_ms,
             first_ms: next_ms,
-            is_all: payload["catch_up"] == "all",
+            is_rescheduled: false,
             is_touched: false,
         });
         Ok(())
@@ -392,13 +394,14 @@ impl Sim<'_> {
             true => rows.into_iter().skip(1).collect(),
             false => rows,
         };
+        let passed = self.passed().await;
         for known in self.tasks.known.clone() {
             let Some(task) = self.task(&known.id).await else {
                 let is_broken = self.tasks.broken.contains_key(&known.id);
                 ensure(is_broken, || format!("P1: task {} is gone", known.id))?;
                 continue;
             };
-            self.account_for(&known, &task, &rows)?;
+            self.account_for(&known, &task, &rows, &passed)?;
         }
         Ok(())
     }
@@ -408,47 +411,91 @@ impl Sim<'_> {
         known: &Known,
         task: &Task,
         rows: &[(String, String, Option<Run>)],
+        passed: &[Passed],
     ) -> Checked {
         let own = rows.iter().filter(|(_, of, _)| *of == known.id);
         let slots: BTreeSet<Ms> = own.map(|(id, ..)| slot(id)).collect();
         self.seen.n_occurrences += slots.len();
-        if known.is_touched || task.status != TaskStatus::Active || task.generation > 0 {
+        if known.is_rescheduled {
             return Ok(());
         }
-        let next = task.next_run_at_ms.unwrap_or(0);
         let now_ms = i64::try_from(self.now_ms()).expect("in range");
-        ensure(next > now_ms, || {
-            format!("P7: {} stands at {next}, which is over", known.id)
-        })?;
-        let is_own = (next - known.first_ms) % known.step_ms == 0;
-        ensure(is_own, || {
-            format!(
-                "P7: {} stands at {next}, which is none of its times",
-                known.id
-            )
-        })?;
-        if !known.is_all {
-            return Ok(());
+        let until_ms = match task.status {
+            TaskStatus::Active | TaskStatus::Paused => task.next_run_at_ms,
+            TaskStatus::Blocked => task.untold_from_ms,
+            TaskStatus::Deleted => Some(task.updated_at_ms + 1),
+        };
+        let until_ms = until_ms.ok_or_else(|| format!("P7: {task:?} stands nowhere"))?;
+        if !known.is_touched && task.status == TaskStatus::Active {
+            ensure(until_ms > now_ms, || {
+                format!("P7: {} stands at {until_ms}, which is over", known.id)
+            })?;
+            let is_own = (until_ms - known.first_ms) % known.step_ms == 0;
+            ensure(is_own, || {
+                format!(
+                    "P7: {} stands at {until_ms}, which is none of its times",
+                    known.id
+                )
+            })?;
         }
-        // One that was asked for by hand when another was due already stands for that one, too.
-        let mut by_hand: BTreeSet<Ms> = slots
-            .iter()
-            .copied()
-            .filter(|at| !is_on_grid(known, *at))
-            .collect();
+        let own = passed.iter().filter(|row| row.task_id == known.id);
+        let passed: Vec<_> = own.collect();
         let mut at = known.first_ms;
-        while at < next {
-            if !slots.contains(&at) {
-                let stands = by_hand.range(at..).next().copied();
-                let stands =
-                    stands.ok_or_else(|| format!("P7: {} has no run for {at}", known.id))?;
-                by_hand.remove(&stands);
-            }
+        while at < until_ms {
+            let is_run = slots.contains(&at);
+            let within = |row: &&&Passed| (row.first_ms..=row.last_ms).contains(&at);
+            let here: Vec<_> = passed.iter().filter(within).collect();
+            let n_single = here.iter().filter(|row| row.n == 1).count();
+            let n_words = usize::from(is_run) + n_single;
+            let is_told = n_words == 1 || n_words == 0 && here.len() == 1;
+            ensure(is_told, || {
+                format!(
+                    "P7: {at} of {} has {n_words} words, a run: {is_run}, {}, {passed:?}",
+                    known.id,
+                    record::write(task)
+                )
+            })?;
             self.seen.n_accounted += 1;
+            self.seen.n_passed += usize::from(!is_run);
             at += known.step_ms;
+        }
+        for row in &passed {
+            let n_runs = slots.range(row.first_ms..=row.last_ms);
+            let n_runs = n_runs.filter(|at| is_on_grid(known, **at)).count();
+            let between = (row.last_ms - row.first_ms) / known.step_ms + 1;
+            ensure(
+                row.n + i64::try_from(n_runs).expect("few") == between,
+                || format!("P7: {row:?} tells of {between}, {n_runs} of them runs"),
+            )?;
         }
         Ok(())
     }
+
+    /// Every row of what passed without a run.
+    async fn passed(&self) -> Vec<Passed> {
+        let sql = "SELECT task_id, first_ms, last_ms, n FROM passed ORDER BY task_id, first_ms";
+        let rows = self.stand.sql(sql, []).await;
+        let number = |cell: &Cell| match cell {
+            Cell::Integer(number) => *number,
+            other => panic!("{other:?} is no number"),
+        };
+        let row = |cells: &Vec<Cell>| Passed {
+            task_id: cell(cells, 0),
+            first_ms: number(&cells[1]),
+            last_ms: number(&cells[2]),
+            n: number(&cells[3]),
+        };
+        rows.rows.iter().map(row).collect()
+    }
+}
+
+/// Occurrences that passed without a run, as they stand in their row.
+#[derive(Debug)]
+struct Passed {
+    task_id: String,
+    first_ms: Ms,
+    last_ms: Ms,
+    n: i64,
 }
 
 fn is_on_grid(known: &Known, at: Ms) -> bool {

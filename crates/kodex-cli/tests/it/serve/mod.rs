@@ -6,6 +6,7 @@ mod http;
 mod life;
 mod nodes;
 mod server;
+mod sessions;
 mod socket;
 mod webhook;
 

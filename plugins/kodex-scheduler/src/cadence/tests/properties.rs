@@ -148,4 +148,98 @@ proptest! {
             }
         }
     }
+
+    #[test]
+    fn counting_is_walking(cadence in any_cadence(), after in moment(), hours in 1..3_000_i64) {
+        let until = after + jiff::SignedDuration::from_hours(hours);
+        let next = |at: &Timestamp| cadence.next_after(*at).filter(|at| *at <= until);
+        let walked = std::iter::successors(next(&after), next).take(6_000).collect::<Vec<_>>();
+        let until = match walked.len() {
+            6_000 => walked[5_999],
+            _ => until,
+        };
+        prop_assert_eq!(cadence.count_in(after, until), walked.len() as u64);
+        // From one of them on, too, where a step may end in the middle of a change of the clocks.
+        if let Some(middle) = walked.get(walked.len() / 2) {
+            let n_before = cadence.count_in(after, *middle);
+            prop_assert_eq!(n_before + cadence.count_in(*middle, until), walked.len() as u64);
+        }
+    }
+}
+
+/// Rules at hours that clocks jump over or show twice, counted in short spans around every change of a zone.
+#[test]
+fn counting_is_walking_around_changes() {
+    let rules = [
+        json!({"kind": "recurring", "frequency": "daily", "time": "02:30"}),
+        json!({"kind": "recurring", "frequency": "daily", "time": "03:00", "gap": "shift"}),
+        json!({"kind": "cron", "expression": "*/20 2,3 * * *", "gap": "shift"}),
+        json!({"kind": "cron", "expression": "0,30 0-3 * * *", "gap": "skip"}),
+        json!({"kind": "cron", "expression": "*/15 * * * *"}),
+        json!({"kind": "cron", "expression": "10 */2 * * SUN"}),
+    ];
+    let mut n_counted = 0;
+    for zone in [
+        &ZONES[..],
+        &["Pacific/Apia", "America/Havana", "Africa/Cairo"][..],
+    ]
+    .concat()
+    {
+        for rule in &rules {
+            let mut rule = rule.clone();
+            rule["timezone"] = json!(zone);
+            let cadence = cadence(&rule, "2011-01-01T00:00:00Z");
+            let from: Timestamp = "2011-01-01T00:00:00Z".parse().expect("a moment");
+            for change in cadence.zone().tz.clone().following(from).take(6) {
+                for (before, after) in [(600, 600), (90, 90), (61, 1), (30, 0), (0, 61)] {
+                    let span = jiff::SignedDuration::from_mins;
+                    let (after, until) = (
+                        change.timestamp() - span(before),
+                        change.timestamp() + span(after),
+                    );
+                    let next = |at: &Timestamp| cadence.next_after(*at).filter(|at| *at <= until);
+                    let walked = std::iter::successors(next(&after), next).count() as u64;
+                    assert_eq!(
+                        cadence.count_in(after, until),
+                        walked,
+                        "{rule} {after} {until}"
+                    );
+                    n_counted += walked;
+                }
+            }
+        }
+    }
+    assert!(n_counted > 1_000, "{n_counted}");
+}
+
+/// Three years of every minute are counted by their days.
+#[test]
+fn many_are_counted_at_once() {
+    let after = "2024-01-01T00:00:00Z".parse().expect("a moment");
+    let until = "2027-01-01T00:00:00Z".parse().expect("a moment");
+    for (intent, want) in [
+        (
+            json!({"kind": "cron", "expression": "* * * * *"}),
+            1_096 * 1_440,
+        ),
+        (
+            json!({"kind": "cron", "expression": "* * * * *", "timezone": "Europe/Paris"}),
+            1_096 * 1_440,
+        ),
+        (
+            json!({"kind": "cron", "expression": "*/5 9-17 * * MON-FRI"}),
+            784 * 9 * 12,
+        ),
+        (
+            json!({"kind": "interval", "every": {"value": 1, "unit": "minute"}}),
+            1_096 * 1_440,
+        ),
+        (
+            json!({"kind": "recurring", "frequency": "daily", "time": "09:00"}),
+            1_096,
+        ),
+    ] {
+        let cadence = cadence(&intent, "2024-01-01T00:00:00Z");
+        assert_eq!(cadence.count_in(after, until), want, "{intent}");
+    }
 }
