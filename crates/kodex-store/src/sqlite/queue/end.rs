@@ -190,14 +190,6 @@ impl Given {
     }
 }
 
-/// Whether it was held and in no lane; nothing happens otherwise.
-fn complete(db: &Connection, lease: &JobLease, now_ms: i64) -> rusqlite::Result<bool> {
-    let n_ended =
-        db.prepare_cached(COMPLETE)?
-            .execute(params![lease.id, signed(lease.token), now_ms])?;
-    Ok(n_ended == 1)
-}
-
 /// Refuses what is too large, in the name of whose job it is; where nobody holds it nobody is refused.
 fn check(
     db: &Connection,
