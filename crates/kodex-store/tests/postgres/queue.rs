@@ -262,7 +262,8 @@ async fn batches_are_added_as_they_were_given() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn lanes_hold_and_keep_their_place_among_jobs_without() {
     let database = Database::new().await;
-    let store = open(&database).await;
+    // The other node has seen no lane yet.
+    let (store, other_node) = tokio::join!(open(&database), open(&database));
     let queue = store.queue();
     let (plugin, payload) = (name("one"), raw("1"));
     let laned = |id| NewJob {
@@ -279,8 +280,13 @@ async fn lanes_hold_and_keep_their_place_among_jobs_without() {
     let jobs = [plain("a"), laned("b"), laned("c"), plain("d"), plain("e")];
     queue.add(&jobs).await.expect("adds");
     let mut held = Vec::new();
-    for (n, want) in [(1, &["a"][..]), (1, &["b"]), (2, &["d", "e"]), (2, &[])] {
-        let claimed = queue.claim(&wish(n)).await.expect("claims");
+    for (node, n, want) in [
+        (&store, 1, &["a"][..]),
+        (&store, 1, &["b"]),
+        (&other_node, 2, &["d", "e"]),
+        (&store, 2, &[]),
+    ] {
+        let claimed = node.queue().claim(&wish(n)).await.expect("claims");
         assert_eq!(ids(&claimed), want);
         held.extend(claimed);
     }
