@@ -6,7 +6,9 @@
 use std::{fmt, ops::Deref, sync::Arc, time::Duration};
 
 use bytes::BytesMut;
-use deadpool_postgres::{ClientWrapper, Manager, ManagerConfig, Object, Pool, PoolError, Runtime};
+use deadpool_postgres::{
+    ClientWrapper, Manager, ManagerConfig, Object, Pool, PoolError, QueueMode, Runtime,
+};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, watch},
     time::{Instant, timeout, timeout_at},
@@ -112,6 +114,8 @@ impl Lines {
         let manager = Manager::from_config(config, tls, ManagerConfig::default());
         let pool = Pool::builder(manager)
             .max_size(n)
+            // The last one used is the one whose process in the server is warm, and the others can go.
+            .queue_mode(QueueMode::Lifo)
             .runtime(Runtime::Tokio1)
             .build()
             .map_err(|error| StoreError::Internal(error.to_string()))?;
@@ -224,6 +228,22 @@ impl Line {
                     args.iter().map(|arg| (arg as _, arg.kind())).collect();
                 self.query_typed(sql, &args).await
             }
+        };
+        let done = timeout(OWN, work).await;
+        self.landed(done)
+    }
+
+    /// Runs one of the store's own statements that has no answer; says how many rows it changed.
+    pub(super) async fn changes(&mut self, sql: &str, args: &[Arg<'_>]) -> Result<u64, Trouble> {
+        if !self.prepares() {
+            // Without a name, the driver gives rows and no count of them.
+            return Ok(self.rows(&format!("{sql} RETURNING 1"), args).await?.len() as u64);
+        }
+        self.in_flight = true;
+        let work = async {
+            let statement = self.prepare_cached(sql).await?;
+            let args: Vec<&(dyn ToSql + Sync)> = args.iter().map(|arg| arg as _).collect();
+            self.execute(&statement, &args).await
         };
         let done = timeout(OWN, work).await;
         self.landed(done)

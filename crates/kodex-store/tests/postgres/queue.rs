@@ -12,8 +12,8 @@ use kodex_store::{
     Store,
     postgres::{PgOptions, PgStore},
     queue::{
-        Added, Claim, Claimed, Effect, End, Ending, JobState, LogLine, LogStream, NewJob, Recover,
-        Renewed, Unique,
+        Added, Claim, Claimed, Effect, End, Ending, JobLease, JobState, LogLine, LogStream, NewJob,
+        Priority, Recover, Renewed, Unique,
     },
     suite::database::{Database, connect, name},
 };
@@ -195,6 +195,119 @@ async fn two_nodes_do_each_job_once_within_lanes_and_caps() {
     let done: Vec<String> = done.into_iter().flatten().collect();
     assert_eq!(done.len(), N, "each once");
     assert_eq!(done.iter().collect::<HashSet<_>>().len(), N);
+}
+
+/// Batches of one kind and mixed ones take ways of their own; both keep every field, and an id that is there
+/// stops none of the others.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn batches_are_added_as_they_were_given() {
+    let database = Database::new().await;
+    let store = open(&database).await;
+    let queue = store.queue();
+    let (one, two) = (name("one"), name("two"));
+    let (small, large) = (raw("1"), raw("[1, 2]"));
+    let kind = |id, payload| NewJob {
+        lane: Some("lane"),
+        priority: Priority::Low,
+        delay_ms: 60_000,
+        max_age_ms: Some(120_000),
+        max_attempts: 7,
+        ..job(id, &one, payload)
+    };
+    let alike = [kind("a", &small), kind("b", &large)];
+    let mixed = [
+        kind("c", &small),
+        job("d", &two, &large),
+        NewJob {
+            queue: "others",
+            ..job("e", &two, &small)
+        },
+    ];
+    for jobs in [&alike[..], &mixed[..]] {
+        let added = queue.add(jobs).await.expect("adds");
+        assert!(added.iter().all(|added| *added == Added::Created));
+        for want in jobs {
+            let found = queue.find(want.id).await.expect("looks");
+            let found = found.expect("is there");
+            assert_eq!(
+                (found.queue.as_str(), &found.plugin, found.name.as_str()),
+                (want.queue, want.plugin, want.name)
+            );
+            assert_eq!(
+                (found.lane.as_deref(), found.priority, found.max_attempts),
+                (want.lane, want.priority, want.max_attempts)
+            );
+            assert_eq!(found.payload.get(), want.payload.get());
+            assert_eq!(found.due_at_ms, found.added_at_ms + want.delay_ms);
+            let age = found.expires_at_ms.map(|at| at - found.added_at_ms);
+            assert_eq!(age, want.max_age_ms);
+            assert_eq!(found.state, JobState::Pending);
+        }
+    }
+    let known = |id: &str| Added::Existing {
+        id: id.to_owned(),
+        changed: false,
+    };
+    let again = [kind("f", &large), kind("b", &small), kind("f", &small)];
+    let added = queue.add(&again).await.expect("adds");
+    assert_eq!(added, [Added::Created, known("b"), known("f")]);
+    let mixed = [job("g", &two, &small), kind("c", &large)];
+    let added = queue.add(&mixed).await.expect("adds");
+    assert_eq!(added, [Added::Created, known("c")]);
+    let kept = queue.find("b").await.expect("looks").expect("is there");
+    assert_eq!(kept.payload.get(), large.get(), "it is not changed");
+}
+
+/// Claims that know nothing of lanes come first and must give nothing away that stands in one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lanes_hold_and_keep_their_place_among_jobs_without() {
+    let database = Database::new().await;
+    // The other node has seen no lane yet.
+    let (store, other_node) = tokio::join!(open(&database), open(&database));
+    let queue = store.queue();
+    let (plugin, payload) = (name("one"), raw("1"));
+    let laned = |id| NewJob {
+        lane: Some("lane"),
+        ..job(id, &plugin, &payload)
+    };
+    let plain = |id| job(id, &plugin, &payload);
+    let ids = |claimed: &[Claimed]| -> Vec<String> {
+        claimed
+            .iter()
+            .map(|claimed| claimed.job.id.clone())
+            .collect()
+    };
+    let jobs = [plain("a"), laned("b"), laned("c"), plain("d"), plain("e")];
+    queue.add(&jobs).await.expect("adds");
+    let mut held = Vec::new();
+    for (node, n, want) in [
+        (&store, 1, &["a"][..]),
+        (&store, 1, &["b"]),
+        (&other_node, 2, &["d", "e"]),
+        (&store, 2, &[]),
+    ] {
+        let claimed = node.queue().claim(&wish(n)).await.expect("claims");
+        assert_eq!(ids(&claimed), want);
+        held.extend(claimed);
+    }
+    assert_eq!(complete(&store, &held).await, [true; 4]);
+    assert_eq!(complete(&store, &held).await, [false; 4], "they are over");
+    let claimed = queue.claim(&wish(2)).await.expect("claims");
+    assert_eq!(ids(&claimed), ["c"]);
+    let [one] = &claimed[..] else {
+        panic!("one was claimed")
+    };
+    let other = JobLease {
+        token: one.lease.token + 1,
+        ..one.lease.clone()
+    };
+    let done = |lease| End {
+        lease,
+        how: Ending::Complete { result: None },
+    };
+    assert_eq!(queue.end(&[done(&other)]).await, Ok(vec![false]));
+    let both = [done(&other), done(&one.lease)];
+    assert_eq!(queue.end(&both).await, Ok(vec![false, true]));
 }
 
 async fn heard(hints: &mut watch::Receiver<u64>) -> bool {

@@ -1,5 +1,9 @@
 //! Adding jobs: one statement in the usual case, one transaction when unique keys meet.
 //!
+//! Several jobs without unique keys are most often all new. They are inserted without an answer for each, and
+//! only if none of their ids is there; a count of all says that it was so. Where not, nothing has happened yet,
+//! and they go the way of the others:
+//!
 //! The constraints of the table decide what is new. What they refuse is looked at afterwards: a job that
 //! has the id, or the living one that has the unique key, which is changed as asked. It may end between
 //! the two looks; then the insert is tried again.
@@ -20,6 +24,9 @@ use crate::{
 
 pub(super) struct Texts {
     insert: String,
+    /// All new; and all of one kind, which has to be said once.
+    all_new: String,
+    all_alike: String,
     settle: String,
 }
 
@@ -41,9 +48,33 @@ impl Texts {
                  ON CONFLICT DO NOTHING
                  RETURNING id, due_at_ms <= added_at_ms"
             ),
+            all_new: all_new(
+                "a.queue, a.plugin, a.name, a.lane, a.priority::smallint, 'pending', a.payload, t.now,
+                 t.now + a.delay_ms, a.max_age_ms, t.now + a.max_age_ms, a.max_attempts",
+                "unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bigint[],
+                     $9::bigint[], $10::bigint[], $11::bigint[])
+                     AS a (id, payload, queue, plugin, name, lane, priority, delay_ms, max_age_ms, max_attempts)",
+            ),
+            all_alike: all_new(
+                "$4::text, $5::text, $6::text, $7::text, $8::bigint::smallint, 'pending', a.payload, t.now,
+                 t.now + $9::bigint, $10::bigint, t.now + $10::bigint, $11::bigint",
+                "unnest($2::text[], $3::text[]) AS a (id, payload)",
+            ),
             settle: settle(),
         }
     }
+}
+
+/// Inserts all or none. Parameters: now, ids, payloads, queues, plugins, names, lanes, priorities, delays, ages,
+/// attempts; those behind the payloads of each job or of all.
+fn all_new(values: &str, from: &str) -> String {
+    format!(
+        "WITH {TIME}
+         INSERT INTO kodex.jobs (id, queue, plugin, name, lane, priority, state, payload,
+             added_at_ms, due_at_ms, max_age_ms, expires_at_ms, max_attempts)
+         SELECT a.id, {values} FROM {from}, t
+         WHERE NOT EXISTS (SELECT 1 FROM kodex.jobs o WHERE o.id = ANY ($2))"
+    )
 }
 
 /// What became of jobs that are not new; each unique key comes once. Parameters: now, ids, queues, plugins,
@@ -118,6 +149,9 @@ async fn attempt(
     if all.is_empty() {
         return Ok(());
     }
+    if insert_new(queue, line, jobs, progress).await? {
+        return Ok(());
+    }
     let is_keyed = jobs.iter().any(|job| job.unique_key.is_some());
     // Without unique keys, and for a single job, nothing is half done after the first statement.
     if jobs.len() == 1 || !is_keyed {
@@ -187,6 +221,113 @@ fn refuse_ids(jobs: &[NewJob<'_>], progress: &mut Progress) {
             changed: false,
         });
     }
+}
+
+/// Whether these may be inserted without an answer for each: several, with different ids and without unique
+/// keys. When they become due is known here where no time of the server's clock is compared.
+fn are_simple(jobs: &[NewJob<'_>]) -> bool {
+    let mut ids = HashSet::with_capacity(jobs.len());
+    jobs.len() > 1
+        && jobs
+            .iter()
+            .all(|job| job.unique_key.is_none() && job.due_at_ms.is_none() && ids.insert(job.id))
+}
+
+/// What two jobs may differ in and still be of one kind is their id and payload.
+fn are_alike(a: &NewJob<'_>, b: &NewJob<'_>) -> bool {
+    let kind = |job: &NewJob<'_>| (job.priority, job.delay_ms, job.max_age_ms, job.max_attempts);
+    a.queue == b.queue
+        && a.plugin == b.plugin
+        && a.name == b.name
+        && a.lane == b.lane
+        && kind(a) == kind(b)
+}
+
+/// False when nothing was done, because an id is there or these are no simple ones.
+async fn insert_new(
+    queue: &PgQueue,
+    line: &mut Line,
+    jobs: &[NewJob<'_>],
+    progress: &mut Progress,
+) -> Result<bool, Trouble> {
+    let [kind, others @ ..] = jobs else {
+        return Ok(true);
+    };
+    if !are_simple(jobs) {
+        return Ok(false);
+    }
+    let done = if others.iter().all(|job| are_alike(kind, job)) {
+        insert_alike(queue, line, jobs, kind).await
+    } else {
+        insert_mixed(queue, line, jobs).await
+    };
+    match done {
+        Ok(0) => Ok(false),
+        Ok(_) => {
+            progress.added.fill(Some(Added::Created));
+            progress.is_due |= jobs.iter().any(|job| job.delay_ms == 0);
+            Ok(true)
+        }
+        // Somebody added one of them at the same time.
+        Err(trouble) if trouble.code() == "23505" => Ok(false),
+        Err(trouble) => Err(trouble),
+    }
+}
+
+async fn insert_alike(
+    queue: &PgQueue,
+    line: &mut Line,
+    jobs: &[NewJob<'_>],
+    kind: &NewJob<'_>,
+) -> Result<u64, Trouble> {
+    let ids: Vec<&str> = jobs.iter().map(|job| job.id).collect();
+    let payloads: Vec<&str> = jobs.iter().map(|job| job.payload.get()).collect();
+    let args = [
+        queue.now(),
+        Arg::Texts(&ids),
+        Arg::Texts(&payloads),
+        Arg::Text(kind.queue),
+        Arg::Text(kind.plugin.as_str()),
+        Arg::Text(kind.name),
+        Arg::MaybeText(kind.lane),
+        Arg::Number(kind.priority.rank().into()),
+        Arg::Number(row::ms(kind.delay_ms)),
+        Arg::MaybeNumber(kind.max_age_ms.map(row::ms)),
+        Arg::Number(kind.max_attempts.into()),
+    ];
+    line.changes(&queue.texts.add.all_alike, &args).await
+}
+
+async fn insert_mixed(
+    queue: &PgQueue,
+    line: &mut Line,
+    jobs: &[NewJob<'_>],
+) -> Result<u64, Trouble> {
+    let each = || jobs.iter();
+    let ids: Vec<&str> = each().map(|job| job.id).collect();
+    let payloads: Vec<&str> = each().map(|job| job.payload.get()).collect();
+    let queues: Vec<&str> = each().map(|job| job.queue).collect();
+    let plugins: Vec<&str> = each().map(|job| job.plugin.as_str()).collect();
+    let names: Vec<&str> = each().map(|job| job.name).collect();
+    let lanes: Vec<Option<&str>> = each().map(|job| job.lane).collect();
+    let priorities: Vec<i64> = each().map(|job| job.priority.rank().into()).collect();
+    let delays: Vec<i64> = each().map(|job| row::ms(job.delay_ms)).collect();
+    let ages: Vec<Option<i64>> = each().map(|job| job.max_age_ms.map(row::ms)).collect();
+    let attempts: Vec<i64> = each().map(|job| job.max_attempts.into()).collect();
+    let args = [
+        queue.now(),
+        Arg::Texts(&ids),
+        Arg::Texts(&payloads),
+        Arg::Texts(&queues),
+        Arg::Texts(&plugins),
+        Arg::Texts(&names),
+        Arg::MaybeTexts(&lanes),
+        Arg::Numbers(&priorities),
+        Arg::Numbers(&delays),
+        Arg::MaybeNumbers(&ages),
+        Arg::Numbers(&attempts),
+    ];
+    line.changes(&queue.texts.add.all_new, &args).await
 }
 
 async fn insert(

@@ -1,9 +1,16 @@
 //! Taking due jobs: one statement, and for capped plugins one transaction.
 //!
+//! Most jobs are in no lane, and looking at lanes costs a statement that finds none a good part of its time.
+//! So a claim begins with a short one that knows no lanes: it looks at the first jobs whatever they are, takes
+//! those that are in none, and leaves its place to the full one when that gave fewer than were wanted. Where
+//! jobs in lanes were taken lately, the full one comes first.
+//!
 //! Each priority is looked at by itself, so that jobs of a later time in one do not stand before due ones
 //! of the next. A job in a lane is taken when it is the first of its lane and none of the lane runs; two
 //! claims that see it differently meet at the constraint, and one of them looks again. A cap is counted
 //! while the plugin's row in `kodex.job_caps` is locked, after the lock was had.
+
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use kodex_plugin::PluginName;
 use tokio_postgres::Row;
@@ -11,7 +18,7 @@ use tokio_postgres::Row;
 use super::{
     PgQueue, is_interference, row,
     row::Malformed,
-    tables::{COLUMNS, TIME},
+    tables::{COLUMNS, NOW, TIME},
 };
 use crate::{
     StoreError,
@@ -23,8 +30,33 @@ use crate::{
 };
 
 pub(super) struct Texts {
+    one: String,
+    many: String,
     plain: String,
     capped: String,
+}
+
+/// How many claims look at lanes at once, counted from the last that took a job in one.
+const N_BESIDE_LANES: u32 = 64;
+
+/// Whether jobs in lanes were taken lately.
+#[derive(Default)]
+pub(super) struct Lanes(AtomicU32);
+
+impl Lanes {
+    fn are_near(&self) -> bool {
+        let less = |n: u32| n.checked_sub(1);
+        let left = self
+            .0
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+        left.is_ok()
+    }
+
+    fn see(&self, claimed: &[Claimed]) {
+        if claimed.iter().any(|claimed| claimed.job.lane.is_some()) {
+            self.0.store(N_BESIDE_LANES, Ordering::Relaxed);
+        }
+    }
 }
 
 const CAPS: &str =
@@ -64,6 +96,29 @@ fn candidates(is_capped: bool) -> String {
     )
 }
 
+/// The first of those that are due, locked, in lanes or not. Parameters as those of `candidates`.
+fn first(limit: &str) -> String {
+    format!(
+        "SELECT p.id FROM (VALUES (0::smallint), (1::smallint), (2::smallint)) AS r (rank),
+               LATERAL (SELECT j.id FROM kodex.jobs j
+                        WHERE j.state = 'pending' AND j.queue = $2 AND j.priority = r.rank AND j.due_at_ms <= {NOW}
+                          AND (j.expires_at_ms IS NULL OR j.expires_at_ms > {NOW})
+                          AND ($4::text[] IS NULL OR j.plugin = ANY ($4))
+                        ORDER BY j.due_at_ms, j.id LIMIT {limit} FOR UPDATE OF j SKIP LOCKED) p
+               LIMIT {limit}"
+    )
+}
+
+/// Those of the first that are in no lane. Parameters: holder, length at the fifth and sixth.
+fn take_first(from: &str, is: &str) -> String {
+    format!(
+        "UPDATE kodex.jobs j SET state = 'running', attempt = j.attempt + 1, token = j.token + 1, holder = $5,
+             until_ms = {NOW} + $6::bigint, started_at_ms = {NOW}
+         {from} WHERE j.id = {is} AND j.lane IS NULL
+         RETURNING {COLUMNS}"
+    )
+}
+
 /// Parameters: holder, length at the fifth and sixth.
 fn take(from: &str) -> String {
     format!(
@@ -79,6 +134,13 @@ impl Texts {
         let (plain, take_plain) = (candidates(false), take("c"));
         let (capped, take_capped) = (candidates(true), take("w"));
         Self {
+            // The third parameter is always 1.
+            one: take_first("", &format!("({})", first("$3::bigint"))),
+            many: format!(
+                "WITH c AS ({}) {}",
+                first("$3"),
+                take_first("FROM c", "c.id")
+            ),
             plain: format!("WITH {TIME}, {plain} {take_plain}"),
             // Parameters: plugins and caps at the seventh and eighth.
             capped: format!(
@@ -105,15 +167,22 @@ pub(super) async fn claim(queue: &PgQueue, claim: &Claim<'_>) -> Result<Vec<Clai
     if row::is_nowhere(claim.queue) || claim.plugins.is_some_and(<[_]>::is_empty) {
         return Ok(taken);
     }
+    let mut is_short = claim.caps.is_empty() && !queue.lanes.are_near();
     // As often as something was found that could not be given.
     while taken.len() < n {
         let wanted = n - taken.len();
-        let found = if claim.caps.is_empty() {
-            plain(queue, claim, wanted).await?
-        } else {
-            capped(queue, claim, wanted).await?
+        let texts = &queue.texts.claim;
+        let found = match (is_short, wanted) {
+            (true, 1) => plain(queue, &texts.one, claim, wanted).await?,
+            (true, _) => plain(queue, &texts.many, claim, wanted).await?,
+            (false, _) if claim.caps.is_empty() => {
+                plain(queue, &texts.plain, claim, wanted).await?
+            }
+            (false, _) => capped(queue, claim, wanted).await?,
         };
-        let was_cut = found.was_cut || !found.malformed.is_empty();
+        let was_cut = is_short || found.was_cut || !found.malformed.is_empty();
+        is_short = false;
+        queue.lanes.see(&found.claimed);
         bury(queue, &found.malformed).await?;
         taken.extend(found.claimed);
         if !was_cut {
@@ -156,13 +225,18 @@ fn names(plugins: Option<&[PluginName]>) -> Option<Vec<&str>> {
     plugins.map(|plugins| plugins.iter().map(PluginName::as_str).collect())
 }
 
-async fn plain(queue: &PgQueue, claim: &Claim<'_>, wanted: usize) -> Result<Found, StoreError> {
+async fn plain(
+    queue: &PgQueue,
+    sql: &str,
+    claim: &Claim<'_>,
+    wanted: usize,
+) -> Result<Found, StoreError> {
     let plugins = names(claim.plugins);
     let args = args(queue, claim, wanted, plugins.as_deref());
     let mut n_tries = 0;
     loop {
         let mut line = queue.line().await?;
-        match line.rows(&queue.texts.claim.plain, &args).await {
+        match line.rows(sql, &args).await {
             Ok(rows) => return Ok(read(&rows, claim)),
             Err(trouble) => again(queue, trouble, &mut n_tries)?,
         }

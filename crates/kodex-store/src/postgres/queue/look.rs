@@ -21,7 +21,8 @@ pub(super) struct Texts {
     owner: String,
 }
 
-/// A plugin's jobs that wait or run in a queue; each part is counted in an index of its own.
+/// A plugin's jobs that wait or run in a queue; each part is counted in an index of its own, where the other
+/// plugins' that wait are passed by without a look at their rows.
 const LIVING: &str = "
     SELECT count(*) FROM (
         SELECT 1 FROM (SELECT 1 FROM kodex.jobs

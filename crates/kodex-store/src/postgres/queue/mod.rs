@@ -58,6 +58,7 @@ pub(super) struct PgQueue {
     /// Connections of the store's own role for short statements.
     lines: Lines,
     bell: Arc<Bell>,
+    lanes: claim::Lanes,
     texts: Texts,
 }
 
@@ -86,6 +87,7 @@ impl PgQueue {
         let lines = Lines::new(config, n, inner.shared.clone())?;
         Ok(Self {
             bell: Arc::new(Bell::new(&inner)),
+            lanes: claim::Lanes::default(),
             lines,
             inner,
             texts: Texts {
