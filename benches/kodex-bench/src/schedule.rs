@@ -25,6 +25,7 @@ use kodex_scheduler::{
     NAME, SchedulerPlugin,
     cadence::{Cadence, Intent, Terms, data_version},
     moment::Ms,
+    passed::Trace,
     record,
     task::{CatchUp, Credentials, Overlap, Task, TaskStatus},
 };
@@ -330,10 +331,12 @@ fn task(number: usize, cadence: &Cadence, now_ms: Ms, next_ms: Ms) -> Task {
         run_now_at_ms: None,
         last_run_at_ms: None,
         blocked_at_ms: None,
+        untold_from_ms: None,
         generation: 0,
         catch_up: CatchUp::default(),
         overlap: Overlap::default(),
         credentials: Credentials::default(),
         zone_data: data_version().to_owned(),
+        trace: Trace::default(),
     }
 }

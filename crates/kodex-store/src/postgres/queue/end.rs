@@ -8,7 +8,7 @@ use tokio_postgres::Row;
 
 use super::{
     PgQueue, look, row,
-    tables::{ASKED, NOW, TIME},
+    tables::{ASKED, NOW, RUNS, TIME},
 };
 use crate::{
     StoreError,
@@ -25,18 +25,18 @@ pub(super) struct Texts {
 }
 
 /// The lease is held.
-const HELD: &str =
-    "j.id = e.id AND j.token = e.token AND j.state = 'running' AND j.until_ms > t.now";
+fn held() -> String {
+    format!("j.id = e.id AND j.token = e.token AND {RUNS} AND j.until_ms > t.now")
+}
 
 impl Texts {
     pub(super) fn new() -> Self {
         // Parameters: now, ids, tokens.
-        // The state is compared in a way that hides it from the index of what runs, so that the ids lead.
         let complete = |which: &str| {
             format!(
                 "UPDATE kodex.jobs j SET state = 'completed', ended_at_ms = {NOW}, result = NULL,
                      reason_code = NULL, reason = NULL, holder = NULL, until_ms = NULL, cancel = false
-                 WHERE {which} AND j.state || '' = 'running' AND j.until_ms > {NOW}
+                 WHERE {which} AND {RUNS} AND j.until_ms > {NOW}
                  RETURNING j.id, j.token, j.lane IS NOT NULL"
             )
         };
@@ -44,9 +44,10 @@ impl Texts {
         let each = "j.id = ANY ($2) AND ((j.id, j.token) IN (
                         SELECT e.id, e.token FROM unnest($2::text[], $3::bigint[]) AS e (id, token))) IS TRUE";
         // Parameters: now, job, token, checkpoint.
+        let held = held();
         let keep = format!(
             "WITH {TIME}, e AS (SELECT $2::text AS id, $3::bigint AS token)
-             UPDATE kodex.jobs j SET checkpoint = $4 FROM e, t WHERE {HELD} RETURNING 1"
+             UPDATE kodex.jobs j SET checkpoint = $4 FROM e, t WHERE {held} RETURNING 1"
         );
         Self {
             keep,
@@ -67,6 +68,7 @@ fn any() -> String {
         "CASE WHEN {stops} THEN 'cancelled' WHEN {fails} THEN 'dead'
               WHEN e.way IN ('retry', 'on') THEN 'pending' ELSE e.way END"
     );
+    let held = held();
     format!(
         "WITH {TIME},
          e AS (SELECT * FROM unnest($2::text[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[],
@@ -83,7 +85,7 @@ fn any() -> String {
                                 WHEN {pauses} THEN j.reason_code ELSE e.code END,
              reason = CASE WHEN {stops} THEN '{ASKED}' WHEN {pauses} THEN j.reason ELSE e.reason END,
              holder = NULL, until_ms = NULL, cancel = false
-         FROM e, t WHERE {HELD}
+         FROM e, t WHERE {held}
          RETURNING j.id, j.token, j.lane IS NOT NULL OR (j.state = 'pending' AND e.wait_ms = 0)"
     )
 }

@@ -2,7 +2,10 @@
 
 use std::collections::HashMap;
 
-use super::{PgQueue, row, tables::TIME};
+use super::{
+    PgQueue, row,
+    tables::{RUNS, TIME},
+};
 use crate::{
     StoreError,
     postgres::pool::Arg,
@@ -15,7 +18,7 @@ pub(super) fn text() -> String {
         "WITH {TIME},
          l AS (SELECT * FROM unnest($2::text[], $3::bigint[]) AS l (id, token))
          UPDATE kodex.jobs j SET until_ms = t.now + $4::bigint FROM l, t
-         WHERE j.id = l.id AND j.token = l.token AND j.state = 'running' AND j.until_ms > t.now
+         WHERE j.id = l.id AND j.token = l.token AND {RUNS} AND j.until_ms > t.now
          RETURNING j.id, j.token, j.until_ms, j.cancel"
     )
 }
