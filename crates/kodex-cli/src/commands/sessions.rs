@@ -143,13 +143,12 @@ async fn complete(
     let mut jobs = Vec::with_capacity(followers.ids.len());
     for id in followers.ids {
         let found = runtime.works().find(&id).await.map_err(failed)?;
-        if let Some(reason) = &found.reason {
+        if let (Some(code), Some(reason)) = (&found.reason_code, &found.reason) {
             let text = format!(
                 "job {id} of {} is {}: {reason}",
                 found.plugin,
                 found.status.as_str()
             );
-            let code = found.reason_code.as_deref().unwrap_or("job.failed");
             warn(code, &text, invocation);
         }
         jobs.push(Job {

@@ -110,11 +110,11 @@ fn first(limit: &str) -> String {
 }
 
 /// Those of the first that are in no lane. Parameters: holder, length at the fifth and sixth.
-fn take_first(from: &str, is: &str) -> String {
+fn take_first(from: &str, is_it: &str) -> String {
     format!(
         "UPDATE kodex.jobs j SET state = 'running', attempt = j.attempt + 1, token = j.token + 1, holder = $5,
              until_ms = {NOW} + $6::bigint, started_at_ms = {NOW}
-         {from} WHERE j.id = {is} AND j.lane IS NULL
+         {from} WHERE {is_it} AND j.lane IS NULL
          RETURNING {COLUMNS}"
     )
 }
@@ -135,11 +135,11 @@ impl Texts {
         let (capped, take_capped) = (candidates(true), take("w"));
         Self {
             // The third parameter is always 1.
-            one: take_first("", &format!("({})", first("$3::bigint"))),
+            one: take_first("", &format!("j.id = ({})", first("$3::bigint"))),
             many: format!(
                 "WITH c AS ({}) {}",
                 first("$3"),
-                take_first("FROM c", "c.id")
+                take_first("FROM c", "j.id = c.id")
             ),
             plain: format!("WITH {TIME}, {plain} {take_plain}"),
             // Parameters: plugins and caps at the seventh and eighth.
