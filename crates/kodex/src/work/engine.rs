@@ -210,7 +210,7 @@ impl Drop for Working {
     }
 }
 
-/// The tasks that execute claims.
+/// The claims that are asked for, and the tasks that execute them.
 #[derive(Default)]
 struct Executing {
     tasks: std::sync::Mutex<JoinSet<()>>,
@@ -218,9 +218,14 @@ struct Executing {
 }
 
 impl Executing {
-    fn spawn(self: &Arc<Self>, task: impl Future<Output = ()> + Send + 'static) {
-        let counted = Counted(self.clone());
+    /// Something goes on until the answer is dropped.
+    fn count(self: &Arc<Self>) -> Counted {
         self.n.send_modify(|n| *n += 1);
+        Counted(self.clone())
+    }
+
+    fn spawn(self: &Arc<Self>, task: impl Future<Output = ()> + Send + 'static) {
+        let counted = self.count();
         let mut tasks = crate::register::lock(&self.tasks);
         while tasks.try_join_next().is_some() {}
         tasks.spawn(async move {
@@ -410,7 +415,10 @@ impl Serving {
     /// Takes as much as there is room for and starts it.
     async fn claim(&self) -> Result<Took, StoreError> {
         let n_asked = self.slots.available_permits().min(N_TOGETHER);
-        if n_asked == 0 {
+        // What the store has given away and nobody executes yet is not idle: who ends the node waits for it. It
+        // counts before the phase is looked at, and the phase changes before anybody waits.
+        let _asking = self.executing.count();
+        if n_asked == 0 || self.node.phase() != Phase::Working {
             return Ok(Took {
                 n_asked,
                 n_claimed: 0,
@@ -445,6 +453,9 @@ impl Serving {
             .fetch_add(n_claimed as u64, Ordering::Relaxed);
         for claimed in claimed {
             let held = self.node.claims.add(&claimed.lease, asked_at, lease_time);
+            if self.node.phase() == Phase::Releasing {
+                held.tell(Word::Release);
+            }
             // There is one for each, because only this loop takes them.
             let slot = self.slots.clone().try_acquire_owned();
             let node = self.node.clone();

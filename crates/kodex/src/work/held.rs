@@ -52,7 +52,7 @@ impl Held {
         }
     }
 
-    fn tell(&self, said: Word) {
+    pub(super) fn tell(&self, said: Word) {
         self.word.send_if_modified(|word| {
             // What is lost stays lost.
             let is_new = *word != said && *word != Word::Lost;

@@ -399,3 +399,27 @@ async fn what_a_job_says_never_keeps_others_from_ending() {
         .await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_ends_at_once_leaves_no_job_behind_as_running() {
+    each(|store| async move {
+        let (plugin, _) = worker("works", 0);
+        for round in 0..60 {
+            let runtime = built(builder(&store, vec![plugin.clone()])).await;
+            let id = id_of(&add(&runtime, json!({"name": "work", "params": round})).await);
+            let working = runtime.work().await.expect("works");
+            let waits = round % 2 == 0;
+            if waits {
+                working.until_idle().await.expect("is idle");
+            }
+            working
+                .drain(Duration::from_secs(5), std::future::pending())
+                .await;
+            let item = runtime.works().find(&id).await.expect("it is there");
+            let is_done = item.status == RunStatus::Completed;
+            let is_back = item.status == RunStatus::Pending && item.attempt == 0;
+            assert!(is_done || is_back && !waits, "round {round}: {item:?}");
+        }
+    })
+    .await;
+}
