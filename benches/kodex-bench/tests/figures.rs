@@ -198,11 +198,11 @@ fn work() {
     let expected = "
         sqlite_add_1 | 1/s | ratio_peer>=1
         sqlite_add_100 | 1/s | -
-        sqlite_work_1 | 1/s | ratio_peer>=3 or ratio_limit<=1.41
+        sqlite_work_1 | 1/s | ratio_peer>=3
         sqlite_work_1_by_100 | 1/s | value>=100000 or ratio_limit<=2.58
-        sqlite_work_4 | 1/s | ratio_peer>=3 or ratio_limit<=1.41
+        sqlite_work_4 | 1/s | ratio_peer>=3
         sqlite_work_4_by_100 | 1/s | value>=100000 or ratio_limit<=2.58
-        sqlite_work_16 | 1/s | ratio_peer>=3 or ratio_limit<=1.41
+        sqlite_work_16 | 1/s | ratio_peer>=3
         sqlite_work_16_by_100 | 1/s | value>=100000 or ratio_limit<=2.58
         sqlite_added_to_started_p50 | ms | value<=1
         sqlite_added_to_started_p99 | ms | -

@@ -115,6 +115,13 @@ pub struct Passed {
 }
 
 impl Passed {
+    /// Those of one task.
+    pub(crate) fn of(tallies: &[Tally]) -> Self {
+        let mut passed = Self::default();
+        tallies.iter().for_each(|tally| passed.add(tally));
+        passed
+    }
+
     fn add(&mut self, tally: &Tally) {
         match tally.outcome.as_str() {
             "missed" => self.n_missed += tally.n,

@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 
 use crate::{
     cadence::{Cadence, Intent},
-    desk::{ById, Create, Desk, Update, Wisher, compact, counted},
+    desk::{ById, Create, Desk, Passed, Update, Wisher, compact, counted},
     moment::{self, Ms, timestamp},
     refusal::Refusal,
     settings::Settings,
@@ -202,13 +202,13 @@ async fn show(desk: &Desk<'_>, wish: &ById) -> Result<Value, Refusal> {
         .collect();
     let tables = Tables(desk.db);
     let tallies = tables.tallies_of(&[&task.id]).await?;
+    let counts = Passed::of(&tallies);
     let tally =
         |tally: &Tally| json!({"outcome": tally.outcome, "reason": tally.reason, "n": tally.n});
     let tallies: Vec<_> = tallies.iter().map(tally).collect();
     let passed = tables.passed_of(&task.id, N_PASSED).await?;
     let passed: Vec<_> = passed.iter().map(without_run).collect();
-    let counts = desk.passed(std::slice::from_ref(&task)).await?;
-    let task = counted(full(&task), counts.get(&task.id));
+    let task = counted(full(&task), Some(&counts));
     Ok(json!({"task": task, "runs": runs, "without_run": passed, "without_run_counts": tallies}))
 }
 

@@ -215,6 +215,20 @@ mod tests {
     }
 
     #[test]
+    fn no_constraint_costs_a_table_for_each_row() {
+        let db = Connection::open_in_memory().expect("opens");
+        db.execute_batch(super::super::TABLES)
+            .expect("makes tables");
+        let mut explain = db.prepare(&format!("EXPLAIN {TAKE}")).expect("compiles");
+        let words = explain
+            .query_map(params![1, "node", 2, 1], |row| row.get::<_, String>(1))
+            .expect("explains");
+        let words: Vec<_> = words.collect::<Result<_, _>>().expect("explains");
+        assert!(words.contains(&"Insert".to_owned()), "{words:?}");
+        assert!(!words.contains(&"OpenEphemeral".to_owned()), "{words:?}");
+    }
+
+    #[test]
     fn what_is_in_the_way_is_passed_over_without_its_row() {
         let db = Connection::open_in_memory().expect("opens");
         db.execute_batch(super::super::TABLES)

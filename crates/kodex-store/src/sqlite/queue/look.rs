@@ -134,8 +134,7 @@ pub(super) fn list(conn: &Conn, wanted: &Wanted) -> Result<Vec<Job>, StoreError>
                 }
             }
         }
-        let newest = |job: &Job| std::cmp::Reverse((job.added_at_ms, job.id.clone()));
-        jobs.sort_by_cached_key(newest);
+        jobs.sort_unstable_by(|a: &Job, b| (b.added_at_ms, &b.id).cmp(&(a.added_at_ms, &a.id)));
         jobs.truncate(wanted.limit);
         Ok(jobs)
     })
